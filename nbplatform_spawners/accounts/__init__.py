@@ -1,0 +1,1 @@
+"""Account directories: where accounts come from."""

@@ -1,0 +1,1 @@
+"""Authenticators that keep the identity in auth_state."""

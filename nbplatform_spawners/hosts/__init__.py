@@ -1,0 +1,1 @@
+"""Hosts and admission: what is live decides where a server goes."""

@@ -1,0 +1,131 @@
+"""The plan: a decision made concrete for one spawn.  Every backend renders the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .hosts.admit import Holding, Placement
+from .identity import Identity
+from .mounts import Mount, parents_first
+from .rules.decision import Decision
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class SpawnPlan:
+    """Everything a backend needs to start one server, and nothing it has to decide.
+
+    Attributes:
+        identity: who the server runs as.
+        server: the server's name; empty for the user's default server.
+        profile: the profile that was granted.
+        command: program and arguments.
+        image: what to run; None when nothing decides it (the local backend needs none).
+        memory: limit in bytes; None for no limit.
+        cpu: limit in CPUs; None for no limit.
+        mounts: parents first.
+        hidden: targets that must not be visible, whatever is mounted above them.
+        env: the whole environment; holds the server's token, so it is never shown or kept.
+        placement: the host and the GPUs.
+        reasons: field to "value's origin, file:line", for the log, the page and the state.
+        generation: of the rule book.
+    """
+
+    identity: Identity
+    server: str
+    profile: str
+    command: tuple[str, ...]
+    image: str | None
+    memory: int | None
+    cpu: float | None
+    mounts: tuple[Mount, ...]
+    hidden: tuple[str, ...]
+    env: Mapping[str, str]
+    placement: Placement
+    reasons: Mapping[str, str]
+    generation: str
+
+    def __repr__(self) -> str:
+        """Return a text without the environment, which holds the server's token."""
+        return f"<SpawnPlan {self.identity.name}/{self.server} {self.profile} on {self.placement.host}>"
+
+    def to_state(self, now: datetime) -> dict[str, Any]:
+        """Return what the hub keeps of a started server: versioned, small, without a secret.
+
+        Args:
+            now: aware time of the start.
+        """
+        return {
+            "version": STATE_VERSION,
+            "identity": self.identity.to_dict(),
+            "profile": self.profile,
+            "generation": self.generation,
+            "host": self.placement.host,
+            "pool": self.placement.pool,
+            "gpus": list(self.placement.gpus),
+            "memory": self.memory or 0,
+            "started": now.isoformat(timespec="seconds"),
+            "reason": self.reasons.get("allow", ""),
+        }
+
+
+def make_plan(
+    decision: Decision,
+    identity: Identity,
+    placement: Placement,
+    *,
+    server: str,
+    command: tuple[str, ...],
+    env: Mapping[str, str],
+) -> SpawnPlan:
+    """Return the plan of an allowed and admitted decision.
+
+    Args:
+        decision: allowed, with a profile.
+        identity: the one it was decided for.
+        placement: what admission chose.
+        server: the server's name.
+        command: program and arguments.
+        env: the platform's own variables (the hub's address, the server's token).  They win over the rules'.
+
+    Raises:
+        ValueError: the decision is a refusal.
+    """
+    if not decision.allowed or decision.profile is None:
+        raise ValueError(f"a refused decision has no plan: {decision.reason}")
+    return SpawnPlan(
+        identity=identity,
+        server=server,
+        profile=decision.profile,
+        command=command,
+        image=decision.value("image"),
+        memory=decision.value("memory"),
+        cpu=decision.value("cpu"),
+        mounts=parents_first(decided.mount for decided in decision.mounts),
+        hidden=decision.hidden,
+        env={**{found.name: found.value for found in decision.env}, **env},
+        placement=placement,
+        reasons=_reasons(decision),
+        generation=decision.generation,
+    )
+
+
+def holding_from_state(user: str, server: str, state: Mapping[str, Any]) -> Holding | None:
+    """Return what a server holds, read back from its state; None when the state is not one of ours."""
+    if state.get("version") != STATE_VERSION:
+        return None
+    return Holding(
+        user=user,
+        server=server,
+        host=str(state.get("host", "")),
+        gpus=tuple(map(str, state.get("gpus", ()))),
+        memory=int(state.get("memory", 0)),
+    )
+
+
+def _reasons(decision: Decision) -> dict[str, str]:
+    return {key: f"{found.origin.by} ({found.origin.where})" for key, found in decision.fields.items()}

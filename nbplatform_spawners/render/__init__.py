@@ -1,0 +1,1 @@
+"""Renderers: a plan becomes a backend's settings."""

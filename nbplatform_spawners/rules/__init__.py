@@ -1,0 +1,1 @@
+"""The rules language: values, engine, parser, store."""

@@ -1,0 +1,243 @@
+"""Deciding: one pure function from rule book, identity, profile and time to a decision.
+
+For each field the first rule that matches and sets it decides; else the profile; else the defaults.
+``mounts`` and ``env`` add up in the same order, the first for one target or one variable wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..identity import Identity
+from ..mounts import Mount, clean_path
+from .decision import Decided, DecidedEnv, DecidedMount, Decision
+from .model import FIELDS, PLACEMENT, Match, MountEntry, Origin, Profile, RuleBook, Settings
+from .template import Template
+from .unplaceable import why_unplaceable
+
+_NOWHERE = Origin("defaults", "", 0)
+_DEFAULT_FIELDS = tuple(key for key in FIELDS if key not in ("allow", *PLACEMENT))
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """Whom a match is asked about: made once for each decision."""
+
+    name: str
+    groups: frozenset[str]
+    joined: str
+    provider: str | None
+    profile: str
+    now: datetime
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One source of settings that counts for this decision."""
+
+    origin: Origin
+    settings: Settings
+    groups: tuple[str, ...] = ()
+
+
+def decide(book: RuleBook, identity: Identity, *, profile: str | None, now: datetime) -> Decision:
+    """Return what the rules grant.
+
+    Args:
+        book: the rules.
+        identity: who asks, through which identity provider.
+        profile: what is asked for; None for the first profile, in file order, that is allowed.
+        now: aware time of the question.
+
+    Raises:
+        KeyError: the profile does not exist.
+    """
+    if profile is not None:
+        return _decide_profile(book, identity, book.profiles[profile], now)
+    for candidate in book.profiles.values():
+        decision = _decide_profile(book, identity, candidate, now)
+        if decision.allowed:
+            return decision
+    return Decision(
+        user=identity.name,
+        profile=None,
+        allowed=False,
+        generation=book.generation,
+        label="not-allowed",
+        reason="not-allowed: none of the profiles is allowed for you",
+    )
+
+
+def holds(match: Match, identity: Identity, *, profile: str, now: datetime) -> bool:
+    """Tell whether a match holds for this identity, profile and aware time."""
+    return _holds(match, _subject(identity, profile, now))
+
+
+def _decide_profile(book: RuleBook, identity: Identity, profile: Profile, now: datetime) -> Decision:
+    layers = _layers(book, identity, profile, now)
+    fields = _fields(layers, book.defaults_origin or _NOWHERE, book.defaults)
+    mounts, hidden, lost_mounts = _mounts(layers, identity)
+    env, lost_env = _env(layers, identity)
+    label, message, reason = _verdict(book, profile, fields, layers)
+    return Decision(
+        user=identity.name,
+        profile=profile.name,
+        allowed=label is None,
+        generation=book.generation,
+        reason=reason,
+        label=label,
+        message=message,
+        gpus=profile.gpus,
+        gpu_model=profile.gpu_model,
+        fields=fields,
+        mounts=mounts,
+        env=env,
+        hidden=hidden,
+        unfilled=(*lost_mounts, *lost_env),
+    )
+
+
+def _layers(book: RuleBook, identity: Identity, profile: Profile, now: datetime) -> list[_Layer]:
+    """Return what counts, in order: the rules that match, the profile, the defaults."""
+    subject = _subject(identity, profile.name, now)
+    index = book.index
+    positions = {*index.others, *index.users.get(subject.name, ()), *index.profiles.get(subject.profile, ())}
+    for group in subject.groups:
+        positions.update(index.groups.get(group, ()))
+    layers = []
+    for position in sorted(positions):
+        rule = book.rules[position]
+        if _holds(rule.match, subject):
+            wanted = rule.match.groups
+            layers.append(_Layer(rule.origin, rule.settings, tuple(wanted.matched(subject.groups)) if wanted else ()))
+    layers.append(_Layer(profile.origin, profile.settings))
+    layers.append(_Layer(book.defaults_origin or _NOWHERE, book.defaults))
+    return layers
+
+
+def _subject(identity: Identity, profile: str, now: datetime) -> _Subject:
+    return _Subject(
+        identity.name, frozenset(identity.groups), "\n".join(identity.groups), identity.provider, profile, now
+    )
+
+
+def _holds(match: Match, subject: _Subject) -> bool:
+    return (
+        (match.profiles is None or match.profiles.holds(subject.profile))
+        and (match.users is None or match.users.holds(subject.name))
+        and (match.groups is None or match.groups.holds_any(subject.groups, subject.joined))
+        and (match.providers is None or (subject.provider is not None and match.providers.holds(subject.provider)))
+        and (match.starts is None or subject.now >= match.starts)
+        and (match.ends is None or subject.now < match.ends)
+        and not any(_holds(other, subject) for other in match.never)
+    )
+
+
+def _fields(layers: list[_Layer], defaults_origin: Origin, defaults: Settings) -> dict[str, Decided]:
+    found: dict[str, Decided] = {}
+    for layer in layers[:-1]:
+        placed = "pool" in found or "hosts" in found
+        for key, value in layer.settings.fields.items():
+            if key not in found and not (placed and key in PLACEMENT):
+                found[key] = Decided(value, layer.origin)
+    for key in _DEFAULT_FIELDS:
+        if key not in found and key in defaults.fields:
+            found[key] = Decided(defaults.fields[key], defaults_origin)
+    profile = layers[-2]
+    if "hosts" in found and "pool" not in found and "pool" in profile.settings.fields:
+        found["pool"] = Decided(profile.settings.fields["pool"], profile.origin)
+    return {key: found[key] for key in FIELDS if key in found}
+
+
+def _mounts(
+    layers: list[_Layer], identity: Identity
+) -> tuple[tuple[DecidedMount, ...], tuple[str, ...], tuple[str, ...]]:
+    mounts: dict[str, DecidedMount | None] = {}
+    unfilled = []
+    for layer in layers:
+        for entry in layer.settings.mounts:
+            for values in _fillings(identity, layer.groups, (entry.target, entry.source)):
+                mount = _fill_mount(entry, values)
+                if mount is None:
+                    unfilled.append(f"mount {entry.target.text} of {layer.origin.by} ({layer.origin.where})")
+                else:
+                    decided = DecidedMount(mount, layer.origin) if entry.source else None
+                    mounts.setdefault(mount.target, decided)
+    kept = tuple(decided for decided in mounts.values() if decided)
+    hidden = tuple(target for target, decided in mounts.items() if decided is None)
+    return kept, hidden, tuple(unfilled)
+
+
+def _fill_mount(entry: MountEntry, values: Mapping[str, str]) -> Mount | None:
+    target = entry.target.fill(values)
+    source = entry.source.fill(values) if entry.source else target
+    if target is None or source is None:
+        return None
+    return Mount(clean_path(source), clean_path(target), entry.read_only, entry.propagation, entry.optional)
+
+
+def _env(layers: list[_Layer], identity: Identity) -> tuple[tuple[DecidedEnv, ...], tuple[str, ...]]:
+    env: dict[str, DecidedEnv] = {}
+    unfilled = []
+    for layer in layers:
+        for name, template in layer.settings.env:
+            for values in _fillings(identity, layer.groups, (template,)):
+                value = template.fill(values)
+                if value is None:
+                    unfilled.append(f"variable {name} of {layer.origin.by} ({layer.origin.where})")
+                else:
+                    env.setdefault(name, DecidedEnv(name, value, layer.origin))
+    return tuple(env.values()), tuple(unfilled)
+
+
+def _fillings(
+    identity: Identity, groups: tuple[str, ...], templates: Iterable[Template | None]
+) -> list[dict[str, str]]:
+    """Return the placeholders' values: once, or once for each matched group where a template asks for one."""
+    values = {
+        "username": identity.name,
+        "uid": str(identity.uid),
+        "gid": str(identity.gid),
+        "home": identity.home,
+    }
+    if identity.primary_group is not None:
+        values["primary_group"] = identity.primary_group
+    if any(template and "group" in template.names for template in templates):
+        return [{**values, "group": group} for group in groups]
+    return [values]
+
+
+def _verdict(
+    book: RuleBook, profile: Profile, fields: Mapping[str, Decided], layers: list[_Layer]
+) -> tuple[str | None, str | None, str]:
+    """Return the label of a refusal (or None), the site's message and the reason's sentence."""
+    allow = fields.get("allow")
+    if allow is None:
+        message = profile.settings.message
+        return "not-allowed", message, f"not-allowed: no rule allows you the profile '{profile.name}'"
+    by = _named(allow.origin)
+    if not allow.value:
+        told = next((layer.settings.message for layer in layers if layer.origin == allow.origin), None)
+        return "not-allowed", told, f"not-allowed: refused by {by}"
+    quota = fields.get("quota.gpus")
+    if quota is not None and profile.gpus > quota.value:
+        return (
+            "quota",
+            None,
+            (
+                f"quota: the profile '{profile.name}' holds {profile.gpus} GPUs, your quota is {quota.value},"
+                f" set by {_named(quota.origin)}"
+            ),
+        )
+    impossible = why_unplaceable(book, profile, {key: found.value for key, found in fields.items()})
+    if impossible:
+        return "unplaceable", None, f"unplaceable: {impossible}"
+    return None, None, f"allowed by {by}"
+
+
+def _named(origin: Origin) -> str:
+    if origin.by == "defaults" or origin.by.startswith("profile "):
+        return f"{origin.by} ({origin.where})"
+    return f"rule '{origin.by}'"

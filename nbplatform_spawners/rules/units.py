@@ -1,0 +1,89 @@
+"""Sizes, durations and numbers as the rules language writes them."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])")
+_DURATION = re.compile(r"(?:[0-9]+[smhdw])+")
+_SIZE_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+_TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = 64
+MAX_SIZE = 2**63 - 1
+MAX_DURATION = 100 * 365 * 86400
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of a size: a decimal number and K, M, G or T (powers of 1024), floored.
+
+    Raises:
+        ValueError: not of that form, zero, or 2**63 bytes and more.
+    """
+    found = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
+    if not found:
+        raise ValueError("a size is a decimal number and K, M, G or T, such as 512M or 1.5G")
+    size = int(Decimal(found[1]) * _SIZE_UNITS[found[2]])
+    if not 0 < size <= MAX_SIZE:
+        raise ValueError("a size must be at least one byte and below 2**63 bytes")
+    return size
+
+
+def parse_duration(text: str) -> int | None:
+    """Return the seconds of a duration such as ``3d`` or ``1h30m``, or None for ``never``.
+
+    Raises:
+        ValueError: not of that form, or longer than a hundred years.
+    """
+    if text == "never":
+        return None
+    if len(text) > _LONGEST or not _DURATION.fullmatch(text):
+        raise ValueError("a duration is whole numbers with s, m, h, d or w, such as 3d or 1h30m, or never")
+    seconds = sum(int(part[:-1]) * _TIME_UNITS[part[-1]] for part in re.findall(r"[0-9]+[smhdw]", text))
+    if seconds > MAX_DURATION:
+        raise ValueError("a duration is at most a hundred years; write never for no limit")
+    return seconds
+
+
+def parse_whole(text: str) -> int:
+    """Return a whole number, zero or more.
+
+    Raises:
+        ValueError: not of that form, or a million and more.
+    """
+    if len(text) > _LONGEST or not re.fullmatch(r"[0-9]+", text) or int(text) >= 10**6:
+        raise ValueError("a whole number from 0 to 999999 is expected")
+    return int(text)
+
+
+def parse_number(text: str) -> float:
+    """Return a decimal number above zero.
+
+    Raises:
+        ValueError: not of that form, zero, or a million and more.
+    """
+    number = float(text) if len(text) <= _LONGEST and _NUMBER.fullmatch(text) else 0.0
+    if not 0 < number < 10**6:
+        raise ValueError("a decimal number above 0 and below a million is expected, such as 2 or 0.5")
+    return number
+
+
+def format_size(size: int) -> str:
+    """Return bytes for people: ``4 GiB``, ``1.5 GiB``, ``512 MiB``."""
+    for letter, unit in reversed(_SIZE_UNITS.items()):
+        if size >= unit:
+            return f"{size / unit:.4g} {letter}iB"
+    return f"{size} bytes"
+
+
+def format_duration(seconds: int | None) -> str:
+    """Return seconds for people, in the language's own form: ``3d``, ``1h30m``, ``never``."""
+    if seconds is None:
+        return "never"
+    parts = []
+    for letter, unit in reversed(_TIME_UNITS.items()):
+        count, seconds = divmod(seconds, unit)
+        if count:
+            parts.append(f"{count}{letter}")
+    return "".join(parts) or "0s"

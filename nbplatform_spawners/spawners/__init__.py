@@ -1,0 +1,1 @@
+"""Spawners: the glue between JupyterHub and the plan."""
