@@ -1,0 +1,331 @@
+"""The part of a spawner that is the same for every backend: from a request to an admitted plan, and back."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.spawner import Spawner
+from jupyterhub.utils import url_escape_path, url_path_join
+from traitlets import Bool, Unicode, default
+
+from ..errors import BadFile, Refusal
+from ..hosts.admit import Demand, Holding, LivePool, admit
+from ..identity import Identity, identity_from_dict
+from ..names import bounded
+from ..plan import STATE_VERSION, SpawnPlan, make_plan
+from ..rules.decision import Decision
+from ..rules.engine import decide
+from ..rules.model import RuleBook
+from ..rules.store import RuleStore
+from .errors import refuse
+from .ledger import Reservations, holdings
+from .options import form_options, requested_profile
+from .page import render_choices
+from .progress import Progress
+
+MAX_STATE = 4096
+"""Bytes that a server's state may have in the hub's database: it is served with every model."""
+
+
+class NbplatformSpawner(Spawner):  # type: ignore[misc]
+    """Base of the platform's spawners.
+
+    Overridable, in the order in which they are called by :meth:`start`:
+
+    - :meth:`live_pools`: what the backend has now; called by :meth:`prepare`.
+    - :meth:`apply_plan`: start the server and return its URL; called by :meth:`start`.
+
+    ``stop``, ``poll`` and the state are the backend's own; it calls ``super()`` in ``get_state``, ``load_state``
+    and ``clear_state``.
+    """
+
+    rules_directory = Unicode(
+        "placement_rules",
+        help="""Directory of the rules: every ``*.yaml`` file directly in it makes one rule book.
+
+        Default: ``placement_rules`` in the hub's working directory.  Example:
+        ``c.NbplatformSpawner.rules_directory = "/etc/jupyterhub/placement_rules"``.
+        The files are watched; a change acts within 2 seconds, a bad file changes nothing.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    site_name = Unicode(
+        "this site",
+        help="""What users call the site; shown on the spawn page.  Default: ``this site``.
+        Example: ``c.NbplatformSpawner.site_name = "Example Computing Centre"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    directory_lookup = Bool(
+        True,
+        help="""Whether a user without a stored identity (made by an administrator, or from before an upgrade) is
+        looked up in the authenticator's account directory.  Default: true.  When false, or when the authenticator
+        has no directory, such a user is refused until they log in once.  Example:
+        ``c.NbplatformSpawner.directory_lookup = False``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    reservations = Reservations()
+    """Shared by all spawners of this hub: what is admitted but not yet recorded."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._plan: SpawnPlan | None = None
+        self._record: dict[str, Any] = {}
+        self._steps = Progress()
+
+    @default("options_form")
+    def _options_form_default(self) -> Any:
+        return _choices
+
+    @default("options_from_form")
+    def _options_from_form_default(self) -> Any:
+        return form_options
+
+    @default("apply_user_options")
+    def _apply_user_options_default(self) -> Any:
+        return _leave_to_start
+
+    @default("disable_user_config")
+    def _disable_user_config_default(self) -> bool:
+        return True  # HOME is the user's own: its configuration must not change the server
+
+    @property
+    def rules(self) -> RuleStore:
+        """The store that watches :attr:`rules_directory`; one for each directory in this process."""
+        return RuleStore.shared(Path(self.rules_directory), log=self.log)
+
+    @classmethod
+    def check_configuration(cls, config: Any) -> None:
+        """Check what can be checked before any user is there.
+
+        Called by ``IdentityMixin`` at hub start, so that a bad rule file stops the start.
+
+        Raises:
+            BadFile: with every mistake in the rules.
+        """
+        _ = cls(config=config).rules
+
+    # From a request to a plan
+
+    async def start(self) -> str:
+        """Decide, admit, start.  Called by the hub; returns the server's URL.
+
+        Raises:
+            SpawnRefused: with the label and the sentence that the user sees.
+        """
+        try:
+            plan = await self.prepare()
+            self.log.info(
+                "spawn user=%s server=%s profile=%s host=%s gpus=%s generation=%s because=%s",
+                *(self.user.name, bounded(self.name), plan.profile, plan.placement.host),
+                *(",".join(plan.placement.gpus) or "none", plan.generation[:12], plan.reasons.get("allow", "")),
+            )
+            return await self.apply_plan(plan)
+        except Refusal as refusal:
+            self._let_go()
+            raise refuse(self, refusal) from None
+        except BaseException:  # a DELETE during the start raises CancelledError
+            self._let_go()
+            raise
+
+    async def prepare(self) -> SpawnPlan:
+        """Return this start's plan, made once: ``create_certs`` and ``start`` share it.
+
+        Raises:
+            Refusal: the rules, the quota or what is live refuses it.
+        """
+        if self._plan is None:
+            self._plan = await self._prepare()
+        return self._plan
+
+    async def _prepare(self) -> SpawnPlan:
+        self._steps.say(5, "Deciding what you may have")
+        identity = await self.find_identity()
+        book = self._book()
+        profile = requested_profile(self.user_options, book.profiles)
+        decision = decide(book, identity, profile=profile, now=datetime.now(UTC))
+        for entry in decision.unfilled:
+            self.log.warning("user=%s left out %s: a placeholder has no value", self.user.name, entry)
+        if decision.refusal is not None:
+            raise decision.refusal
+        self._steps.say(15, f"Looking for a place for {decision.profile}")
+        pools = await self.live_pools(decision)
+        # No await from here to the reservation: two starts must not be given the same GPU.
+        now = datetime.now(UTC)
+        demand = self._demand(decision)
+        placement = admit(demand, pools, holdings(self.db, self.reservations, now))
+        self.reservations.hold(Holding(demand.user, demand.server, placement.host, placement.gpus, demand.memory))
+        plan = make_plan(
+            decision,
+            identity,
+            placement,
+            server=self.name,
+            command=(*self.cmd, *self.get_args()),
+            env=self._platform_env(decision),
+        )
+        self._record = plan.to_state(now)
+        return plan
+
+    def _demand(self, decision: Decision) -> Demand:
+        return Demand(
+            user=self.user.name,
+            server=self.name,
+            profile=decision.profile or "",
+            memory=decision.value("memory", 0),
+            gpus=decision.gpus,
+            gpu_model=decision.gpu_model,
+            quota=decision.quota,
+        )
+
+    def _platform_env(self, decision: Decision) -> dict[str, str]:
+        """Return the hub's variables and the limits, which JupyterLab's resource display reads."""
+        env = {key: str(value) for key, value in self.get_env().items() if value is not None}
+        if decision.value("memory") is not None:
+            env["MEM_LIMIT"] = str(decision.value("memory"))
+        if decision.value("cpu") is not None:
+            env["CPU_LIMIT"] = str(decision.value("cpu"))
+        return env
+
+    def _book(self) -> RuleBook:
+        """Return the rules that hold now.
+
+        Raises:
+            Refusal: ``rules``: there never were good ones.
+        """
+        try:
+            return self.rules.book
+        except BadFile as error:
+            self.log.error("no rules: %s", error)
+            raise Refusal("rules", "the rules of this site cannot be read; tell the support desk") from None
+
+    async def find_identity(self) -> Identity:
+        """Return who this server runs as: the owner, whoever starts it.
+
+        Raises:
+            Refusal: ``account``: nothing is stored and nobody may be asked, or what is stored is someone else's.
+        """
+        state = await self.user.get_auth_state()
+        stored = state.get("identity") if isinstance(state, Mapping) else None
+        if stored is not None:
+            identity = identity_from_dict(stored)
+        else:
+            lookup_account = getattr(self.authenticator, "lookup_account", None)
+            if lookup_account is None or not self.directory_lookup:
+                raise Refusal("account", "the hub does not know who you are on this site; log out and log in once")
+            identity = (await lookup_account(self.user.name)).identity
+        if identity.name != self.user.name:
+            raise Refusal("account", f"the stored identity is that of {bounded(identity.name)}; log in again")
+        return identity
+
+    @abstractmethod
+    async def live_pools(self, decision: Decision) -> tuple[LivePool, ...]:
+        """Return the decided pools as they are now, in order of preference, narrowed to the decided hosts.
+
+        Called by :meth:`prepare`, before admission.  Do not call ``super()``.
+
+        Raises:
+            Refusal: the backend can never serve this.
+        """
+
+    @abstractmethod
+    async def apply_plan(self, plan: SpawnPlan) -> str:
+        """Start the server and wait until it answers; return its URL.
+
+        Called by :meth:`start`.  Calls :meth:`commit_state` as soon as the server exists.  Cleans up after itself
+        when it raises.  Do not call ``super()``.
+        """
+
+    def commit_state(self) -> None:
+        """Write the state to the hub's database now: the hub itself does so only after ``start`` returns."""
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+        self.reservations.release(self.user.name, self.name)
+
+    def _let_go(self) -> None:
+        self.reservations.release(self.user.name, self.name)
+        self._plan = None
+        self._record = {}
+
+    # State
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the hub keeps of a running server; without a secret, at most ``MAX_STATE`` bytes."""
+        state: dict[str, Any] = {**super().get_state(), **self._record}
+        if len(json.dumps(state)) > MAX_STATE and "identity" in state:
+            cut: dict[str, Any] = {"groups": {}, "unnamed_gids": [], "primary_group": None, "cut": True}
+            state["identity"] = {**state["identity"], **cut}
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_state` gave; a state of another version is left alone."""
+        super().load_state(state)
+        if state.get("version") == STATE_VERSION:
+            self._record = {key: state[key] for key in _RECORD_KEYS if key in state}
+
+    def clear_state(self) -> None:
+        """Forget the server.  Called by the hub before each start and after each stop."""
+        super().clear_state()
+        self._let_go()
+        self._steps = Progress()
+
+    async def run_post_stop_hook(self) -> None:
+        """Revoke the server's tokens by their note: after a hub restart the hub no longer knows which it was."""
+        if not self.will_resume:
+            note = f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
+            for token in self.db.query(orm.APIToken).filter_by(user=self.user.orm_user, note=note):
+                self.db.delete(token)
+            self.db.commit()
+        hook = super().run_post_stop_hook()
+        if hook is not None:
+            await hook
+
+    # Pages
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield what is happening, in words.  Called by the hub while a start is pending."""
+        async for event in self._steps.events():
+            yield event
+
+    async def choices(self) -> str:
+        """Return the spawn page's form: every profile, what it gives and why, or why not.  Never empty."""
+        try:
+            identity = await self.find_identity()
+            book = self._book()
+        except Refusal as refusal:
+            return render_choices(self.site_name, [], {}, str(refusal))
+        now = datetime.now(UTC)
+        decisions = [decide(book, identity, profile=name, now=now) for name in book.profiles]
+        return render_choices(self.site_name, [await self._with_backend(one) for one in decisions], book.profiles)
+
+    async def _with_backend(self, decision: Decision) -> Decision:
+        """Return the decision, refused where this backend could never serve it."""
+        if decision.allowed:
+            try:
+                await self.live_pools(decision)
+            except Refusal as refusal:
+                return decision.refused(refusal)
+        return decision
+
+
+_RECORD_KEYS = ("version", "identity", "profile", "generation", "host", "pool", "gpus", "memory", "started", "reason")
+
+
+async def _choices(spawner: NbplatformSpawner) -> str:
+    return await spawner.choices()
+
+
+def _leave_to_start(spawner: Spawner, options: dict[str, Any]) -> None:
+    """Do nothing: the options are judged in ``start``, the same for every way a request comes."""

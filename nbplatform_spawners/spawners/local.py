@@ -1,0 +1,268 @@
+"""``nbplatform-local``: servers on this machine, each as its user and in its own view of the file system."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.utils import random_port
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from traitlets import Float, List, Unicode, default, validate
+
+from ..errors import Refusal
+from ..hosts.admit import LiveHost, LivePool
+from ..hosts.local_machine import LocalMachine, probe_machine
+from ..hosts.local_process import LocalProcess, launch, listener_uid, log_tail, status, stop
+from ..names import slug
+from ..plan import SpawnPlan
+from ..render.local import ungranted_groups
+from ..rules.decision import Decision
+from ..rules.model import Host, Pool
+from ..rules.unplaceable import why_unplaceable
+from .base import NbplatformSpawner
+from .errors import ServerFailedError
+
+HERE = "this machine"
+_READY_INTERVAL = 0.05
+_LOG_LIMIT = 2000
+
+
+class LocalSpawner(NbplatformSpawner):
+    """Starts servers on the hub's own machine: for a laptop, a workstation, a small group's server, a demo.
+
+    As root each server runs with its account's uid, gid and groups; as an ordinary user in a user namespace with
+    that uid and gid inside.  What the machine cannot do is said in the hub's log at the first start.
+    """
+
+    runtime_directory = Unicode(
+        help="""Directory for what belongs to running servers: their logs and generated ``passwd`` and ``group`` files.
+
+        Default: ``nbplatform-run`` in the hub's working directory.  Made when missing, for the hub's eyes only.
+        Example: ``c.LocalSpawner.runtime_directory = "/run/nbplatform"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    gpus = List(
+        Unicode(),
+        help="""Ids of this machine's GPUs that may be granted, as ``nvidia-smi -L`` prints them.
+
+        Default: none.  Example: ``c.LocalSpawner.gpus = ["GPU-0a1b", "GPU-2c3d"]``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    gpu_model = Unicode(
+        "",
+        help="""Model of this machine's GPUs, for profiles with a ``gpu_model``.  Default: empty, none.
+        Example: ``c.LocalSpawner.gpu_model = "K80"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    overcommit = Float(
+        1.0,
+        help="""How many times this machine's memory may be promised to servers, as a factor.  Default: 1.0.
+        Example: ``c.LocalSpawner.overcommit = 1.5``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    stop_grace = Float(
+        10.0,
+        help="""Seconds that a server has to end by itself at a stop before it is killed.  Default: 10.
+        Example: ``c.LocalSpawner.stop_grace = 30``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    @default("runtime_directory")
+    def _runtime_directory_default(self) -> str:
+        return str(Path.cwd() / "nbplatform-run")
+
+    @default("cmd")
+    def _cmd_default(self) -> list[str]:
+        return [sys.executable, "-m", "jupyterhub.singleuser"]
+
+    @default("ip")
+    def _ip_default(self) -> str:
+        return "127.0.0.1"
+
+    @validate("overcommit")
+    def _check_overcommit(self, proposal: Any) -> float:
+        if not proposal["value"] > 0:
+            raise ValueError(f"LocalSpawner.overcommit must be above 0, got {proposal['value']}")
+        return float(proposal["value"])
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._process: LocalProcess | None = None
+
+    @property
+    def machine(self) -> LocalMachine:
+        """What this machine can do; looked up once a process, its lacks logged then."""
+        return _machine(self.log)
+
+    @classmethod
+    def check_configuration(cls, config: Any) -> None:
+        """Check the rules and say in the log what this machine cannot do (see the base class)."""
+        super().check_configuration(config)
+        _ = cls(config=config).machine
+
+    async def live_pools(self, decision: Decision) -> tuple[LivePool, ...]:
+        """Return this machine as the only pool: here ``pool`` and ``hosts`` choose nothing."""
+        memory = int(self.machine.memory * self.overcommit)
+        self._check_possible(decision, memory)
+        host = LiveHost(HERE, memory, gpus=tuple(self.gpus), gpu_model=self.gpu_model or None)
+        return (LivePool(HERE, (host,)),)
+
+    def _check_possible(self, decision: Decision, memory: int) -> None:
+        book = self._book()
+        host = Host(HERE, "", memory, gpu_model=self.gpu_model or None, gpus=tuple(self.gpus))
+        here = replace(book, pools={HERE: Pool(HERE, (host,))})
+        fields = {"pool": (HERE,), "memory": decision.value("memory", 0)}
+        impossible = why_unplaceable(here, book.profiles[decision.profile or ""], fields)
+        if impossible:
+            raise Refusal("unplaceable", impossible)
+
+    async def apply_plan(self, plan: SpawnPlan) -> str:
+        """Start the server, record it, wait until it answers; return its URL.
+
+        Raises:
+            Refusal: ``storage``: a source is missing.
+            ServerFailedError: it ended before it answered; the message has the end of its log.
+        """
+        for group in ungranted_groups(plan, self.machine):
+            self.log.warning("user=%s group %s cannot be granted on this machine", self.user.name, group)
+        self._steps.say(30, "Starting your server on this machine")
+        directory = self._fresh_directory()
+        self._process = await launch(self._with_gpus(plan), self.machine, directory, self._server_id)
+        try:
+            self.commit_state()
+            self._steps.say(60, "Waiting for your server to answer")
+            await self._wait_until_ready(directory)
+        except BaseException:
+            await asyncio.shield(self._end(now=True))
+            raise
+        return self._url
+
+    def _with_gpus(self, plan: SpawnPlan) -> SpawnPlan:
+        granted = ",".join(plan.placement.gpus)
+        visible = {"CUDA_VISIBLE_DEVICES": granted, "NVIDIA_VISIBLE_DEVICES": granted or "void"}
+        return replace(plan, env={**plan.env, **visible})
+
+    async def prepare(self) -> SpawnPlan:
+        """Choose the port before the plan is made: the server learns it from its environment."""
+        if self._plan is None:
+            self.port = random_port()
+        return await super().prepare()
+
+    async def create_certs(self) -> Any:
+        """Say that ``internal_ssl`` does not apply here: hub and servers talk over this machine's loopback.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("nbplatform-local does not support c.JupyterHub.internal_ssl; set it to False")
+
+    async def _wait_until_ready(self, directory: Path) -> None:
+        client = AsyncHTTPClient()
+        request = f"{self._url}{self.server.base_url}api"
+        while True:
+            ended = await self.poll()
+            if ended is not None:
+                raise ServerFailedError(
+                    f"the server ended with {ended}; its log ends: {log_tail(directory, _LOG_LIMIT)}"
+                )
+            if listener_uid(self.port) is not None:
+                self._check_listener()
+                try:
+                    await client.fetch(request, request_timeout=5, follow_redirects=False)
+                    return
+                except HTTPClientError as error:
+                    if error.code < 500:
+                        return
+                except OSError:
+                    self.log.debug("%s listens but does not answer yet", self._log_name)
+            await asyncio.sleep(_READY_INTERVAL)
+
+    def _check_listener(self) -> None:
+        """Refuse to send users to a port that another user's process took before the server could."""
+        expected = self._record["identity"]["uid"] if self.machine.mode == "root" else os.getuid()
+        found = listener_uid(self.port)
+        if found not in (None, expected):
+            raise ServerFailedError(f"port {self.port} was taken by a process of uid {found}; start again")
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs or is being started, else its exit status (0 when not known)."""
+        if self._process is not None:
+            return status(self._process)
+        return None if self._start_pending else 0
+
+    async def stop(self, now: bool = False) -> None:
+        """End the server and everything it started.  Never raises on one that is gone."""
+        await self._end(now)
+
+    async def _end(self, now: bool) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await stop(process, 0 if now else self.stop_grace)
+
+    async def get_url(self) -> str:
+        """Return where the server listens, as recorded at its start."""
+        return self._url
+
+    @property
+    def _url(self) -> str:
+        return f"http://{self.ip}:{self.port}"
+
+    @property
+    def _server_id(self) -> str:
+        """A name for the server's directory and cgroups; ``.`` is in no slug, so no two servers share one."""
+        return slug(self.user.name) + (f".{slug(self.name)}" if self.name else "")
+
+    def _fresh_directory(self) -> Path:
+        top = Path(self.runtime_directory)
+        top.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = top / self._server_id
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700)
+        return directory
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the base's state with the process and the port."""
+        state = super().get_state()
+        if self._process is not None:
+            state.update(process=self._process.to_state(), port=self.port)
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Find the server again after a hub restart: by pid, start time and boot."""
+        super().load_state(state)
+        self._process = LocalProcess.from_state(state.get("process"))
+        if self._process is not None:
+            self.port = state.get("port", 0)
+
+    def clear_state(self) -> None:
+        """Forget the server; its log stays until the next start."""
+        super().clear_state()
+        self._process = None
+
+
+@cache
+def _machine(log: Any) -> LocalMachine:
+    machine = probe_machine()
+    for note in machine.notes:
+        log.warning("local backend: %s", note)
+    return machine
