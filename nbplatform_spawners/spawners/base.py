@@ -9,25 +9,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.spawner import Spawner
-from jupyterhub.utils import url_escape_path, url_path_join
+from jupyterhub.utils import maybe_future
 from traitlets import Bool, Unicode, default
 
 from ..errors import BadFile, Refusal
-from ..hosts.admit import Demand, Holding, LivePool, admit
+from ..hosts.admit import Holding, LivePool, admit
 from ..identity import Identity, identity_from_dict
 from ..names import bounded
-from ..plan import STATE_VERSION, SpawnPlan, make_plan
+from ..plan import STATE_KEYS, STATE_VERSION, SpawnPlan, make_plan
 from ..rules.decision import Decision
 from ..rules.engine import decide
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
+from .choices import choices
 from .errors import refuse
-from .ledger import Reservations, holdings
-from .options import form_options, requested_profile
-from .page import render_choices
+from .ledger import Reservations, demand_of, holdings
+from .metrics import observe_rules
+from .options import form_options, judged_at_start, requested_profile
 from .progress import Progress
+from .tokens import revoke_tokens
 
 MAX_STATE = 4096
 """Bytes that a server's state may have in the hub's database: it is served with every model."""
@@ -88,7 +89,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
 
     @default("options_form")
     def _options_form_default(self) -> Any:
-        return _choices
+        return choices
 
     @default("options_from_form")
     def _options_from_form_default(self) -> Any:
@@ -96,7 +97,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
 
     @default("apply_user_options")
     def _apply_user_options_default(self) -> Any:
-        return _leave_to_start
+        return judged_at_start
 
     @default("disable_user_config")
     def _disable_user_config_default(self) -> bool:
@@ -105,7 +106,9 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
     @property
     def rules(self) -> RuleStore:
         """The store that watches :attr:`rules_directory`; one for each directory in this process."""
-        return RuleStore.shared(Path(self.rules_directory), log=self.log)
+        store = RuleStore.shared(Path(self.rules_directory), log=self.log)
+        observe_rules(store)
+        return store
 
     @classmethod
     def check_configuration(cls, config: Any) -> None:
@@ -154,7 +157,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
     async def _prepare(self) -> SpawnPlan:
         self._steps.say(5, "Deciding what you may have")
         identity = await self.find_identity()
-        book = self._book()
+        book = self.book()
         profile = requested_profile(self.user_options, book.profiles)
         decision = decide(book, identity, profile=profile, now=datetime.now(UTC))
         for entry in decision.unfilled:
@@ -165,9 +168,11 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         pools = await self.live_pools(decision)
         # No await from here to the reservation: two starts must not be given the same GPU.
         now = datetime.now(UTC)
-        demand = self._demand(decision)
+        demand = demand_of(decision, self.name)
         placement = admit(demand, pools, holdings(self.db, self.reservations, now))
-        self.reservations.hold(Holding(demand.user, demand.server, placement.host, placement.gpus, demand.memory))
+        self.reservations.hold(
+            Holding(demand.user, demand.server, placement.host, placement.gpus, demand.memory, gpu_count=demand.gpus)
+        )
         plan = make_plan(
             decision,
             identity,
@@ -179,17 +184,6 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         self._record = plan.to_state(now)
         return plan
 
-    def _demand(self, decision: Decision) -> Demand:
-        return Demand(
-            user=self.user.name,
-            server=self.name,
-            profile=decision.profile or "",
-            memory=decision.value("memory", 0),
-            gpus=decision.gpus,
-            gpu_model=decision.gpu_model,
-            quota=decision.quota,
-        )
-
     def _platform_env(self, decision: Decision) -> dict[str, str]:
         """Return the hub's variables and the limits, which JupyterLab's resource display reads."""
         env = {key: str(value) for key, value in self.get_env().items() if value is not None}
@@ -199,7 +193,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
             env["CPU_LIMIT"] = str(decision.value("cpu"))
         return env
 
-    def _book(self) -> RuleBook:
+    def book(self) -> RuleBook:
         """Return the rules that hold now.
 
         Raises:
@@ -248,6 +242,14 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         when it raises.  Do not call ``super()``.
         """
 
+    @abstractmethod
+    async def stop(self, now: bool = False) -> None:
+        """End the server; never raises.  Called by the hub.  Do not call ``super()``."""
+
+    @abstractmethod
+    async def poll(self) -> int | None:
+        """Return None while the server runs or nobody can tell, else its exit status; never raises."""
+
     def commit_state(self) -> None:
         """Write the state to the hub's database now: the hub itself does so only after ``start`` returns."""
         self.orm_spawner.state = self.get_state()
@@ -273,7 +275,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         """Take over what :meth:`get_state` gave; a state of another version is left alone."""
         super().load_state(state)
         if state.get("version") == STATE_VERSION:
-            self._record = {key: state[key] for key in _RECORD_KEYS if key in state}
+            self._record = {key: state[key] for key in STATE_KEYS if key in state}
 
     def clear_state(self) -> None:
         """Forget the server.  Called by the hub before each start and after each stop."""
@@ -282,15 +284,10 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         self._steps = Progress()
 
     async def run_post_stop_hook(self) -> None:
-        """Revoke the server's tokens by their note: after a hub restart the hub no longer knows which it was."""
+        """Revoke the server's tokens.  Called by the hub after each stop, also of a server that ended by itself."""
         if not self.will_resume:
-            note = f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
-            for token in self.db.query(orm.APIToken).filter_by(user=self.user.orm_user, note=note):
-                self.db.delete(token)
-            self.db.commit()
-        hook = super().run_post_stop_hook()
-        if hook is not None:
-            await hook
+            revoke_tokens(self)
+        await maybe_future(super().run_post_stop_hook())
 
     # Pages
 
@@ -298,34 +295,3 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         """Yield what is happening, in words.  Called by the hub while a start is pending."""
         async for event in self._steps.events():
             yield event
-
-    async def choices(self) -> str:
-        """Return the spawn page's form: every profile, what it gives and why, or why not.  Never empty."""
-        try:
-            identity = await self.find_identity()
-            book = self._book()
-        except Refusal as refusal:
-            return render_choices(self.site_name, [], {}, str(refusal))
-        now = datetime.now(UTC)
-        decisions = [decide(book, identity, profile=name, now=now) for name in book.profiles]
-        return render_choices(self.site_name, [await self._with_backend(one) for one in decisions], book.profiles)
-
-    async def _with_backend(self, decision: Decision) -> Decision:
-        """Return the decision, refused where this backend could never serve it."""
-        if decision.allowed:
-            try:
-                await self.live_pools(decision)
-            except Refusal as refusal:
-                return decision.refused(refusal)
-        return decision
-
-
-_RECORD_KEYS = ("version", "identity", "profile", "generation", "host", "pool", "gpus", "memory", "started", "reason")
-
-
-async def _choices(spawner: NbplatformSpawner) -> str:
-    return await spawner.choices()
-
-
-def _leave_to_start(spawner: Spawner, options: dict[str, Any]) -> None:
-    """Do nothing: the options are judged in ``start``, the same for every way a request comes."""

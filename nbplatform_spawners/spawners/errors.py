@@ -36,7 +36,7 @@ class SpawnRefused(SpawnException):  # type: ignore[misc]
         self.headers = {"X-Nbplatform-Reason": refusal.reason}
 
 
-class ServerFailedError(web.HTTPError):  # type: ignore[misc]
+class ServerFailedError(web.HTTPError):
     """A server that was granted but did not come up: not a refusal, the hub counts it as an error.
 
     Args:

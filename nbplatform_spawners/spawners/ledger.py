@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from jupyterhub import orm
 from sqlalchemy.orm import Session
 
-from ..hosts.admit import Holding
+from ..hosts.admit import Demand, Holding
 from ..plan import holding_from_state
+from ..rules.decision import Decision
 
 
 class Reservations:
@@ -29,6 +31,24 @@ class Reservations:
 
     def __iter__(self) -> Any:
         return iter(tuple(self._held.values()))
+
+
+def demand_of(decision: Decision, server: str) -> Demand:
+    """Return what an allowed decision asks of admission.
+
+    Args:
+        decision: allowed.
+        server: the server's name; empty for the default one.
+    """
+    return Demand(
+        user=decision.user,
+        server=server,
+        profile=decision.profile or "",
+        memory=decision.value("memory", 0),
+        gpus=decision.gpus,
+        gpu_model=decision.gpu_model,
+        quota=decision.quota,
+    )
 
 
 def holdings(db: Session, reservations: Iterable[Holding], now: datetime) -> tuple[Holding, ...]:
@@ -52,4 +72,4 @@ def _with_idle(held: Holding, last_activity: datetime | None, now: datetime) -> 
     if last_activity is None:
         return held
     idle = now - last_activity.replace(tzinfo=UTC)
-    return Holding(held.user, held.server, held.host, held.gpus, held.memory, max(int(idle.total_seconds()), 0))
+    return replace(held, idle=max(int(idle.total_seconds()), 0))

@@ -18,7 +18,7 @@ from traitlets import Float, List, Unicode, default, validate
 from ..errors import Refusal
 from ..hosts.admit import LiveHost, LivePool
 from ..hosts.local_machine import LocalMachine, probe_machine
-from ..hosts.local_process import LocalProcess, launch, listener_uid, log_tail, status, stop
+from ..hosts.local_process import LaunchError, LocalProcess, launch, listener_uid, log_tail, status, stop
 from ..names import slug
 from ..plan import SpawnPlan
 from ..render.local import ungranted_groups
@@ -128,7 +128,7 @@ class LocalSpawner(NbplatformSpawner):
         return (LivePool(HERE, (host,)),)
 
     def _check_possible(self, decision: Decision, memory: int) -> None:
-        book = self._book()
+        book = self.book()
         host = Host(HERE, "", memory, gpu_model=self.gpu_model or None, gpus=tuple(self.gpus))
         here = replace(book, pools={HERE: Pool(HERE, (host,))})
         fields = {"pool": (HERE,), "memory": decision.value("memory", 0)}
@@ -147,7 +147,10 @@ class LocalSpawner(NbplatformSpawner):
             self.log.warning("user=%s group %s cannot be granted on this machine", self.user.name, group)
         self._steps.say(30, "Starting your server on this machine")
         directory = self._fresh_directory()
-        self._process = await launch(self._with_gpus(plan), self.machine, directory, self._server_id)
+        try:
+            self._process = await launch(self._with_gpus(plan), self.machine, directory, self._server_id)
+        except LaunchError as error:
+            raise ServerFailedError(str(error)) from error
         try:
             self.commit_state()
             self._steps.say(60, "Waiting for your server to answer")
@@ -207,7 +210,8 @@ class LocalSpawner(NbplatformSpawner):
     async def poll(self) -> int | None:
         """Return None while the server runs or is being started, else its exit status (0 when not known)."""
         if self._process is not None:
-            return status(self._process)
+            ended: int | None = status(self._process)
+            return ended
         return None if self._start_pending else 0
 
     async def stop(self, now: bool = False) -> None:
@@ -216,8 +220,8 @@ class LocalSpawner(NbplatformSpawner):
 
     async def _end(self, now: bool) -> None:
         process, self._process = self._process, None
-        if process is not None:
-            await stop(process, 0 if now else self.stop_grace)
+        if process is not None and not await stop(process, 0 if now else self.stop_grace):
+            self.log.error("%s did not end although it was killed: pid %s", self._log_name, process.pid)
 
     async def get_url(self) -> str:
         """Return where the server listens, as recorded at its start."""

@@ -24,6 +24,13 @@ def form_options(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def judged_at_start(_spawner: object, _options: object) -> None:
+    """Do nothing with the options, as the hub's ``apply_user_options``.
+
+    They are judged in ``start``, the same for every way a request comes; an error here would be logged as a trace.
+    """
+
+
 def requested_profile(options: object, known: Mapping[str, Any]) -> str | None:
     """Return the name of the profile asked for, None when none was.
 

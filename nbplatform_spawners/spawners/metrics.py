@@ -1,0 +1,18 @@
+"""What the hub's ``/hub/metrics`` says of the platform."""
+
+from __future__ import annotations
+
+from prometheus_client import Gauge
+
+from ..rules.store import RuleStore
+
+RULES_BAD = Gauge(
+    "nbplatform_rules_bad",
+    "1 while the rule files hold mistakes and the last good rules stay in use, else 0",
+    ["directory"],
+)
+
+
+def observe_rules(store: RuleStore) -> None:
+    """Show a store's condition; observing it again is no mistake."""
+    RULES_BAD.labels(str(store.directory)).set_function(lambda: float(store.problem is not None))

@@ -1,0 +1,177 @@
+"""A refusal is one label and one sentence, the same on every page and in every answer, and it does not stick."""
+
+from __future__ import annotations
+
+import html
+import time
+
+import pytest
+
+from tests.components.hub import Hub, run_cell, running_hub, start_server
+from tests.hub.site import DOUBLES, PASSWORD, RULES, Site
+
+# id, options, status, label, part of the sentence
+FORBIDDEN = [
+    ("a profile nobody allowed", {"profile": "closed"}, 403, "not-allowed", "Write to the support desk."),
+    ("a profile for others", {"profile": "gpu"}, 403, "not-allowed", "no rule allows you the profile 'gpu'"),
+    ("a profile that does not exist", {"profile": "old"}, 403, "not-allowed", "there is no profile 'old'"),
+    ("an image of one's own", {"image": "evil:latest"}, 400, "options", "unknown option 'image'"),
+    ("an image beside a profile", {"profile": "cpu", "image": "x"}, 400, "options", "unknown option 'image'"),
+    ("a hostile option name", {"a\nb\x1b[31m": 1}, 400, "options", "unknown option 'a\\nb\\x1b[31m'"),
+    ("a profile of another type", {"profile": {"$gt": ""}}, 400, "options", "must be one name"),
+    ("two profiles", {"profile": ["cpu", "gpu"]}, 400, "options", "must be one name"),
+    ("more than any host has", {"profile": "huge"}, 403, "unplaceable", "of memory is asked for"),
+    ("storage that is not there", {"profile": "lost"}, 503, "storage", "not-there"),
+]
+IDS = [row[0] for row in FORBIDDEN]
+
+
+@pytest.mark.parametrize(("_", "options", "status", "label", "sentence"), FORBIDDEN, ids=IDS)
+def test_the_rest_api_refuses_with_label_and_sentence(
+    hub: Hub, _: str, options: object, status: int, label: str, sentence: str
+) -> None:
+    """A request made past the form gets status, label (header and text) and sentence; nothing is started."""
+    answer = hub.api("POST", "users/ben/server", json={"user_options": options})
+    assert answer.status == status
+    assert answer.headers["X-Nbplatform-Reason"] == label
+    assert answer.json["message"].startswith(f"{label}: ")
+    assert sentence in answer.json["message"]
+    assert hub.api("GET", "users/ben").json["servers"] == {}
+
+
+@pytest.mark.parametrize("options", [["cpu"], "cpu", 3, True])
+def test_options_that_are_no_object_are_refused(hub: Hub, options: object) -> None:
+    """Whatever JSON stands for the options: a clear refusal, never a trace, never a server."""
+    answer = hub.api("POST", "users/ben/server", json={"user_options": options})
+    assert answer.status == 400
+    assert hub.api("GET", "users/ben").json["servers"] == {}
+
+
+@pytest.mark.parametrize(("_", "options", "status", "label", "sentence"), FORBIDDEN, ids=IDS)
+def test_a_refusal_does_not_stick_to_the_next_plain_spawn(
+    hub: Hub, _: str, options: object, status: int, label: str, sentence: str
+) -> None:
+    """The hub repeats stored options at a plain start; refused ones are not among them."""
+    hub.api("POST", "users/ben/server", json={"user_options": options})
+    stored = hub.api("GET", "users/ben?include_stopped_servers=true").json["servers"][""]["user_options"]
+    assert stored == {}
+
+
+def test_after_a_refusal_a_plain_spawn_gives_the_first_allowed_profile(hub: Hub) -> None:
+    """A refused request costs nothing: the next plain one starts what is allowed."""
+    hub.api("POST", "users/ben/server", json={"user_options": {"profile": "gpu"}})
+    assert start_server(hub, "ben")[-1].get("ready")
+    state = hub.api("GET", "users/ben").json["servers"][""]["state"]
+    assert state["profile"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/hub/spawn?opt-profile=gpu", None),
+        ("/hub/spawn?profile=gpu", None),
+        ("/hub/spawn", {"profile": "gpu"}),
+    ],
+    ids=["a URL with opt-", "a URL without", "the form"],
+)
+def test_pages_say_why_and_offer_the_form_again(hub: Hub, path: str, form: dict[str, str] | None) -> None:
+    """GET and POST of the spawn page show the sentence, the status and the form, and start nothing."""
+    session = hub.login("ben", PASSWORD)
+    answer = session.get(path) if form is None else _post_spawn(session, path, form)
+    assert answer.status == 403
+    assert "not-allowed: no rule allows you the profile" in html.unescape(answer.text)
+    assert 'name="profile" value="cpu"' in answer.text
+    assert hub.api("GET", "users/ben").json["servers"] == {}
+
+
+def _post_spawn(session, path, form):  # type: ignore[no-untyped-def]
+    session.get(path)
+    return session.post(path, form)
+
+
+def test_a_stray_query_parameter_starts_nothing(hub: Hub) -> None:
+    """The hub takes any query parameter for a spawn with options; ours refuses the unknown one."""
+    answer = hub.login("ben", PASSWORD).get("/hub/spawn?utm_source=mail")
+    assert answer.status == 400
+    assert "unknown option" in answer.text
+    assert hub.api("GET", "users/ben").json["servers"] == {}
+
+
+def test_the_spawn_page_shows_every_profile_with_its_reason(hub: Hub) -> None:
+    """What a user may have and why, and what not and why not, without JavaScript."""
+    page = html.unescape(hub.login("ben", PASSWORD).page("/hub/spawn"))
+    assert 'data-profile="cpu" data-allowed="true"' in page
+    assert "allowed by profile cpu (site.yaml:2)" in page
+    assert 'data-profile="gpu" data-allowed="false"' in page
+    assert "not-allowed: no rule allows you the profile 'gpu'" in page
+    assert "Write to the support desk." in page
+    assert 'data-profile="huge" data-allowed="false"' in page
+    assert "1 GiB" in page
+    assert "/home/ben" in page
+
+
+def test_a_slow_refusal_reaches_progress_and_pending_page(own_site: Site) -> None:
+    """When deciding takes longer than the hub waits, the progress events and the pending page tell the reason."""
+    config = own_site.config + (
+        "c.JupyterHub.spawner_class = 'tests.hub.doubles.SlowToDecide'\n"
+        "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0}\n"
+    )
+    with running_hub(config, extra_env=DOUBLES) as hub:
+        session = hub.login("ben", PASSWORD)
+        events = start_server(hub, "ben", {"profile": "gpu"})
+        assert events[-1]["failed"]
+        assert "not-allowed: no rule allows you" in events[-1]["message"]
+        pending = session.get("/hub/spawn-pending/ben")
+        assert pending.status == 403
+        assert "not-allowed: no rule allows you" in html.unescape(pending.text)
+
+
+def test_the_hubs_metrics_count_refusals_by_label(hub: Hub) -> None:
+    """A refusal is a failure with its reason, not an error of the platform."""
+    hub.api("POST", "users/ben/server", json={"user_options": {"profile": "closed"}})
+    metrics = hub.visit().page("/hub/metrics")
+    assert 'reason="not-allowed",status="failure"' in metrics
+
+
+def test_quota_counts_all_servers_of_a_user(hub: Hub) -> None:
+    """The third named server of a user with two is refused with numbers; another user is not concerned."""
+    for name in ("one", "two"):
+        assert start_server(hub, "ada", server_name=name)[-1].get("ready")
+    answer = hub.api("POST", "users/ada/servers/three")
+    assert answer.status == 403
+    assert answer.headers["X-Nbplatform-Reason"] == "quota"
+    assert "you hold 2 and ask for 1 more, your quota is 2 servers" in answer.json["message"]
+    assert start_server(hub, "ben")[-1].get("ready")
+
+
+def test_two_requests_at_once_do_not_pass_the_quota_together(hub: Hub) -> None:
+    """Pending servers count: of three starts sent together two are granted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(lambda name: start_server(hub, "ada", server_name=name)[-1], ("a", "b", "c")))
+    assert sorted(bool(event.get("ready")) for event in ended) == [False, True, True]
+
+
+def test_one_gpu_is_granted_once(hub: Hub) -> None:
+    """The second holder is refused with numbers; after a stop the GPU is free again."""
+    assert start_server(hub, "ada", {"profile": "gpu"})[-1].get("ready")
+    assert run_cell(hub, "ada", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])").strip() == "GPU-0001"
+    answer = hub.api("POST", "users/eve/server", json={"user_options": {"profile": "gpu"}})
+    assert (answer.status, answer.headers["X-Nbplatform-Reason"]) == (503, "full")
+    assert "1 of 1 GPU of pool this machine is taken" in answer.json["message"]
+    hub.api("DELETE", "users/ada/server")
+    assert start_server(hub, "eve", {"profile": "gpu"})[-1].get("ready")
+
+
+def test_an_edit_acts_on_the_next_spawn_and_a_broken_file_changes_nothing(hub: Hub, site: Site) -> None:
+    """Within 2 s of the edit; a typo is logged once and the last good rules stay."""
+    site.write_rules(RULES.replace("users: [ada, eve]", "users: [ada, eve, ben]"))
+    time.sleep(2)
+    assert start_server(hub, "ben", {"profile": "gpu"})[-1].get("ready")
+    hub.api("DELETE", "users/ben/server")
+    site.write_rules(RULES.replace("match: {users: [ada, eve]", "macht: {users: [ben]"))
+    time.sleep(2)
+    assert start_server(hub, "ben", {"profile": "gpu"})[-1].get("ready")
+    assert hub.log_text().count("unknown key 'macht', did you mean 'match'?") == 1
+    assert "nbplatform_rules_bad{" in hub.visit().page("/hub/metrics")
