@@ -23,9 +23,12 @@ class Refusal(NbplatformError):
     def __init__(self, reason: str, message: str) -> None:
         if reason in ("error", "timeout"):
             raise ValueError(f"the label {reason!r} belongs to JupyterHub")
-        super().__init__(f"{reason}: {message}")
+        super().__init__(reason, message)
         self.reason = reason
         self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
 
 
 class DirectoryUnavailable(NbplatformError):
@@ -55,4 +58,7 @@ class BadFile(NbplatformError):
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(sorted(mistakes))
-        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
+        super().__init__(self.mistakes)
+
+    def __str__(self) -> str:
+        return "\n".join(str(mistake) for mistake in self.mistakes)

@@ -180,5 +180,5 @@ def _check_path(name: str, what: str, path: object) -> None:
         clean = clean_path(path) if isinstance(path, str) else None
     except ValueError as error:
         raise _refused(name, f"the {what} {bounded(path)} is refused: {error}") from None
-    if clean != path or clean == "/":
+    if clean is None or clean != path or clean == "/":
         raise _refused(name, f"the {what} {bounded(path)} is not an absolute path in its shortest form")

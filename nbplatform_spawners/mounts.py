@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 Propagation = Literal["private", "rslave"]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHORTEST = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\x00-\x1f\x7f]+)+")
+"""Most paths are clean already, and thousands are looked at in each decision of a large site."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,11 @@ def clean_path(path: str) -> str:
     Raises:
         ValueError: the path is relative, holds ``.`` or ``..`` as a part, or a control character.
     """
+    if _SHORTEST.fullmatch(path):
+        return path
     if not path.startswith("/"):
         raise ValueError("the path is relative; it must begin with /")
-    if any(ord(character) < 32 or ord(character) == 127 for character in path):
+    if _CONTROL.search(path):
         raise ValueError("the path holds a control character")
     parts = [part for part in path.split("/") if part]
     if ".." in parts or "." in parts:

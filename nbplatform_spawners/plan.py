@@ -13,11 +13,16 @@ from .mounts import Mount, parents_first
 from .rules.decision import Decision
 
 STATE_VERSION = 1
+STATE_KEYS = (
+    *("version", "identity", "profile", "generation", "host", "pool"),
+    *("gpus", "gpu_count", "memory", "started", "reason"),
+)
+"""What ``SpawnPlan.to_state`` gives; a backend keeps its own keys beside these."""
 
 
 @dataclass(frozen=True)
 class SpawnPlan:
-    """Everything a backend needs to start one server, and nothing it has to decide.
+    """Everything a backend needs to start one server, and nothing it has to decide.  Not hashable: it holds mappings.
 
     Attributes:
         identity: who the server runs as.
@@ -33,6 +38,7 @@ class SpawnPlan:
         placement: the host and the GPUs.
         reasons: field to "value's origin, file:line", for the log, the page and the state.
         generation: of the rule book.
+        gpus: how many GPUs were granted; ``placement.gpus`` names them, unless the backend chooses the devices.
     """
 
     identity: Identity
@@ -48,6 +54,7 @@ class SpawnPlan:
     placement: Placement
     reasons: Mapping[str, str]
     generation: str
+    gpus: int = 0
 
     def __repr__(self) -> str:
         """Return a text without the environment, which holds the server's token."""
@@ -67,6 +74,7 @@ class SpawnPlan:
             "host": self.placement.host,
             "pool": self.placement.pool,
             "gpus": list(self.placement.gpus),
+            "gpu_count": self.gpus,
             "memory": self.memory or 0,
             "started": now.isoformat(timespec="seconds"),
             "reason": self.reasons.get("allow", ""),
@@ -111,6 +119,7 @@ def make_plan(
         placement=placement,
         reasons=_reasons(decision),
         generation=decision.generation,
+        gpus=decision.gpus,
     )
 
 
@@ -124,6 +133,7 @@ def holding_from_state(user: str, server: str, state: Mapping[str, Any]) -> Hold
         host=str(state.get("host", "")),
         gpus=tuple(map(str, state.get("gpus", ()))),
         memory=int(state.get("memory", 0)),
+        gpu_count=int(state.get("gpu_count", 0)),
     )
 
 

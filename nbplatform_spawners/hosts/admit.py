@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import Refusal
-from ..rules.units import format_duration, format_size
+from ..names import bounded
+from ..rules.units import format_count, format_duration, format_size
+
+_MOST_NAMED = 5
+_SHORTEST_IDLE = 60
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Holding:
         gpus: ids of its GPUs.
         memory: bytes promised to it.
         idle: seconds since its last activity; None when not known.
+        gpu_count: how many GPUs it holds where the backend chooses the devices, so that their ids are not known.
     """
 
     user: str
@@ -28,6 +33,12 @@ class Holding:
     gpus: tuple[str, ...] = ()
     memory: int = 0
     idle: int | None = None
+    gpu_count: int = 0
+
+    @property
+    def gpus_held(self) -> int:
+        """How many GPUs it holds, known by id or not."""
+        return max(len(self.gpus), self.gpu_count)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class LivePool:
 
 @dataclass(frozen=True)
 class Demand:
-    """What one server asks for.
+    """What one server asks for.  Not hashable when it has a quota.
 
     Attributes:
         memory: bytes.
@@ -85,25 +96,45 @@ class Placement:
     gpus: tuple[str, ...] = ()
 
 
+def narrowed(pools: Iterable[LivePool], hosts: Collection[str] | None) -> tuple[LivePool, ...]:
+    """Return the pools with the named hosts alone; a pool that loses its last host is left out.
+
+    A pool that never had a host stays: the backend chooses there.
+
+    Args:
+        pools: in order of preference.
+        hosts: names; None for all.
+    """
+    if hosts is None:
+        return tuple(pools)
+    kept = ((pool, tuple(host for host in pool.hosts if host.name in hosts)) for pool in pools)
+    return tuple(replace(pool, hosts=left) for pool, left in kept if left or not pool.hosts)
+
+
 def admit(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[Holding, ...]) -> Placement:
     """Choose the host and the GPUs of one server.
 
     Args:
         demand: what it asks for.
-        pools: in order of preference, each narrowed to the hosts that may serve.
-        holdings: what every other server of the platform holds, this user's included.
+        pools: in order of preference, each narrowed to the hosts that may serve (see :func:`narrowed`).
+        holdings: what every server of the platform holds, this user's included.  What this very server held
+            before does not count: it is replaced.
 
     Raises:
-        Refusal: ``quota``, ``full`` or ``unreachable``, with numbers.
+        Refusal: ``quota``, ``full``, ``unreachable`` or, without any pool, ``unplaceable``; with numbers.
     """
     others = tuple(held for held in holdings if (held.user, held.server) != (demand.user, demand.server))
     check_quota(demand, others)
     for pool in pools:
         if not pool.hosts:
             return Placement(pool=pool.name)
-        fitting = [(free, host) for host in pool.hosts if (free := _free_memory(demand, host, others)) is not None]
+        fitting = [
+            (_free_memory(host, others), host)
+            for host in pool.hosts
+            if _may_serve(demand, host) and _has_gpus(demand, host, others) and _has_memory(demand, host, others)
+        ]
         if fitting:
-            free, host = _choose(fitting, pool.strategy)
+            host = _choose(fitting, pool.strategy)
             return Placement(host.name, pool.name, _free_gpus(host, others)[: demand.gpus])
     raise _nothing_free(demand, pools, others)
 
@@ -111,67 +142,115 @@ def admit(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[Holding, 
 def check_quota(demand: Demand, holdings: tuple[Holding, ...]) -> None:
     """Check what the user holds and asks for against the quota.
 
+    Args:
+        demand: what is asked for.
+        holdings: what all *other* servers hold, pending ones included.
+
     Raises:
         Refusal: with the label ``quota``, saying what is held and how much is allowed.
     """
     mine = [held for held in holdings if held.user == demand.user]
-    limits = demand.quota or {}
-    for key, held, more in (
-        ("servers", len(mine), 1),
-        ("gpus", sum(len(one.gpus) for one in mine), demand.gpus),
+    with_gpus = [held for held in mine if held.gpus_held]
+    for key, what, holders, held, more in (
+        ("servers", "server", mine, len(mine), 1),
+        ("gpus", "GPU", with_gpus, sum(one.gpus_held for one in with_gpus), demand.gpus),
     ):
-        limit = limits.get(key)
+        limit = (demand.quota or {}).get(key)
         if limit is not None and more and held + more > limit:
-            what = "servers" if key == "servers" else "GPUs"
-            running = ", ".join(repr(one.server) if one.server else "your default server" for one in mine)
-            hint = f"; stop one of: {running}" if mine else ""
-            raise Refusal("quota", f"you hold {held} and ask for {more} more, your quota is {limit} {what}{hint}")
+            quota = format_count(limit, what)
+            hint = f"; stop one of: {_server_names(holders)}" if holders else ""
+            raise Refusal("quota", f"you hold {held} and ask for {more} more, your quota is {quota}{hint}")
+
+
+def _server_names(holdings: list[Holding]) -> str:
+    shown = [bounded(held.server) if held.server else "your default server" for held in holdings[:_MOST_NAMED]]
+    more = len(holdings) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _free_gpus(host: LiveHost, holdings: tuple[Holding, ...]) -> tuple[str, ...]:
-    taken = {gpu for held in holdings if held.host == host.name for gpu in held.gpus}
+    """Return the GPUs that nobody holds.  Ids are unique over all hosts, so a renamed host frees nothing."""
+    taken = {gpu for held in holdings for gpu in held.gpus}
     return tuple(gpu for gpu in host.gpus if gpu not in taken)
 
 
-def _free_memory(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> int | None:
-    """Return the bytes left on a host that is eligible, before this demand; None when it is not eligible."""
-    if host.drain or not host.answers or (demand.gpu_model and host.gpu_model != demand.gpu_model):
-        return None
-    gpus = _free_gpus(host, holdings)
-    if len(gpus) < demand.gpus:
-        return None
-    free = host.memory - sum(held.memory for held in holdings if held.host == host.name)
-    kept = host.memory_per_gpu * (len(gpus) - demand.gpus)
-    return free if free - kept >= demand.memory else None
+def _free_memory(host: LiveHost, holdings: tuple[Holding, ...]) -> int:
+    return host.memory - sum(held.memory for held in holdings if held.host == host.name)
 
 
-def _choose(fitting: list[tuple[int, LiveHost]], strategy: str) -> tuple[int, LiveHost]:
+def _left_for(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> int:
+    """Return the bytes that this demand may have: the free ones less what is kept for GPUs not granted."""
+    kept = host.memory_per_gpu * max(len(_free_gpus(host, holdings)) - demand.gpus, 0)
+    return _free_memory(host, holdings) - kept
+
+
+def _may_serve(demand: Demand, host: LiveHost) -> bool:
+    return host.answers and not host.drain and demand.gpu_model in (None, host.gpu_model)
+
+
+def _has_gpus(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
+    return len(_free_gpus(host, holdings)) >= demand.gpus
+
+
+def _has_memory(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
+    return _left_for(demand, host, holdings) >= demand.memory
+
+
+def _choose(fitting: list[tuple[int, LiveHost]], strategy: str) -> LiveHost:
     sign = 1 if strategy == "pack" else -1
-    return min(fitting, key=lambda pair: (sign * pair[0], pair[1].name))
+    return min(fitting, key=lambda pair: (sign * pair[0], pair[1].name))[1]
 
 
 def _nothing_free(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[Holding, ...]) -> Refusal:
+    """Return why no host of the pools takes the demand: only what is short is named."""
+    if not pools:
+        return Refusal("unplaceable", f"nothing says in which pool the profile '{demand.profile}' runs")
+    names = " and ".join(pool.name for pool in pools)
     hosts = [host for pool in pools for host in pool.hosts]
-    answering = [host for host in hosts if host.answers and not host.drain]
-    names = " and ".join(pool.name for pool in pools) or "(none)"
-    if not answering:
-        down = sum(not host.answers for host in hosts)
-        return Refusal(
-            "unreachable",
-            f"no host of pool {names} takes servers now: {down} of {len(hosts)} do not answer,"
-            f" {sum(host.drain for host in hosts)} are being drained; try again later",
-        )
-    parts = []
-    if demand.gpus:
-        total = sum(len(host.gpus) for host in answering)
-        free = sum(len(_free_gpus(host, holdings)) for host in answering)
-        parts.append(f"{total - free} of {total} GPUs of pool {names} are taken")
-    if demand.memory:
-        most = max(host.memory - sum(one.memory for one in holdings if one.host == host.name) for host in answering)
-        parts.append(
-            f"{format_size(demand.memory)} of memory are asked for, the emptiest host of pool {names} has {format_size(max(most, 0))} left"
-        )
-    idle = [held.idle for held in holdings if held.idle and held.host in {host.name for host in answering}]
-    if idle:
+    suited = [host for host in hosts if demand.gpu_model in (None, host.gpu_model) and len(host.gpus) >= demand.gpus]
+    if not suited:
+        model = f" of the model {demand.gpu_model}" if demand.gpu_model else ""
+        return Refusal("unplaceable", f"no host of pool {names} has {format_count(demand.gpus, 'GPU')}{model}")
+    serving = [host for host in suited if _may_serve(demand, host)]
+    absent = _absent(suited)
+    if not serving:
+        return Refusal("unreachable", f"no host of pool {names} takes servers now: {absent}; try again later")
+    enough = [host for host in serving if _has_gpus(demand, host, holdings)]
+    parts = [
+        _memory_short(demand, enough, names, holdings) if enough else _gpus_short(demand, serving, names, holdings)
+    ]
+    there = {host.name for host in enough or serving}
+    idle = [held.idle or 0 for held in holdings if held.host in there and (enough or held.gpus)]
+    if idle and max(idle) >= _SHORTEST_IDLE:
         parts.append(f"the oldest has been idle {format_duration(max(idle) // 60 * 60)}")
-    return Refusal("full", "; ".join(parts) or f"pool {names} is full")
+    if absent:
+        parts.append(absent)
+    return Refusal("full", "; ".join(parts))
+
+
+def _absent(hosts: list[LiveHost]) -> str:
+    """Return how many hosts take no servers now; empty when all do."""
+    down = sum(not host.answers for host in hosts)
+    draining = sum(host.answers and host.drain for host in hosts)
+    of_all = f"of {format_count(len(hosts), 'host')}"
+    parts = [f"{down} {of_all} {'does' if down == 1 else 'do'} not answer"] if down else []
+    if draining:
+        parts.append(f"{draining} {of_all} {'is' if draining == 1 else 'are'} being drained")
+    return " and ".join(parts)
+
+
+def _gpus_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
+    total = sum(len(host.gpus) for host in hosts)
+    free = [len(_free_gpus(host, holdings)) for host in hosts]
+    taken = f"{total - sum(free)} of {format_count(total, 'GPU')} of pool {names} {'is' if total == 1 else 'are'} taken"
+    if not any(free):
+        return taken
+    return f"{taken}; you ask for {demand.gpus} on one host, the freest has {max(free)} left"
+
+
+def _memory_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
+    most = max(_left_for(demand, host, holdings) for host in hosts)
+    return (
+        f"{format_size(demand.memory)} of memory is asked for,"
+        f" the emptiest host of pool {names} has {format_size(max(most, 0))} left"
+    )

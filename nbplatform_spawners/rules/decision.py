@@ -38,7 +38,7 @@ class DecidedEnv:
 
 @dataclass(frozen=True)
 class Decision:
-    """What one user gets for one profile at one time.
+    """What one user gets for one profile at one time.  Not hashable: it holds a mapping.
 
     Attributes:
         user: the hub's name of the user.
@@ -83,10 +83,11 @@ class Decision:
     @property
     def refusal(self) -> Refusal | None:
         """The refusal to raise; None when allowed.  The site's own message comes first, then the reason."""
-        if self.allowed or self.label is None:
+        if self.allowed:
             return None
-        sentence = self.reason.removeprefix(f"{self.label}: ")
-        return Refusal(self.label, f"{self.message} ({sentence})" if self.message else sentence)
+        label = self.label or "not-allowed"
+        sentence = self.reason.removeprefix(f"{label}: ")
+        return Refusal(label, f"{self.message} ({sentence})" if self.message else sentence)
 
     @property
     def quota(self) -> dict[str, int]:

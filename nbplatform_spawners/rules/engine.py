@@ -6,15 +6,18 @@ For each field the first rule that matches and sets it decides; else the profile
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 
 from ..identity import Identity
 from ..mounts import Mount, clean_path
 from .decision import Decided, DecidedEnv, DecidedMount, Decision
 from .model import FIELDS, PLACEMENT, Match, MountEntry, Origin, Profile, RuleBook, Settings
+from .patterns import Patterns
 from .template import Template
+from .units import format_count
 from .unplaceable import why_unplaceable
 
 _NOWHERE = Origin("defaults", "", 0)
@@ -35,11 +38,11 @@ class _Subject:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One source of settings that counts for this decision."""
+    """One source of settings that counts for this decision, and which groups its match asks for."""
 
     origin: Origin
     settings: Settings
-    groups: tuple[str, ...] = ()
+    wanted: Patterns | None = None
 
 
 def decide(book: RuleBook, identity: Identity, *, profile: str | None, now: datetime) -> Decision:
@@ -102,16 +105,13 @@ def _decide_profile(book: RuleBook, identity: Identity, profile: Profile, now: d
 def _layers(book: RuleBook, identity: Identity, profile: Profile, now: datetime) -> list[_Layer]:
     """Return what counts, in order: the rules that match, the profile, the defaults."""
     subject = _subject(identity, profile.name, now)
-    index = book.index
-    positions = {*index.others, *index.users.get(subject.name, ()), *index.profiles.get(subject.profile, ())}
-    for group in subject.groups:
-        positions.update(index.groups.get(group, ()))
+    names = {"users": (subject.name,), "groups": subject.groups, "profiles": (subject.profile,)}
+    brokers = () if subject.provider is None else (subject.provider,)
     layers = []
-    for position in sorted(positions):
+    for position in book.index.candidates({**names, "providers": brokers}):
         rule = book.rules[position]
         if _holds(rule.match, subject):
-            wanted = rule.match.groups
-            layers.append(_Layer(rule.origin, rule.settings, tuple(wanted.matched(subject.groups)) if wanted else ()))
+            layers.append(_Layer(rule.origin, rule.settings, rule.match.groups))
     layers.append(_Layer(profile.origin, profile.settings))
     layers.append(_Layer(book.defaults_origin or _NOWHERE, book.defaults))
     return layers
@@ -131,11 +131,11 @@ def _holds(match: Match, subject: _Subject) -> bool:
         and (match.providers is None or (subject.provider is not None and match.providers.holds(subject.provider)))
         and (match.starts is None or subject.now >= match.starts)
         and (match.ends is None or subject.now < match.ends)
-        and not any(_holds(other, subject) for other in match.never)
+        and not (match.never and any(_holds(other, subject) for other in match.never))
     )
 
 
-def _fields(layers: list[_Layer], defaults_origin: Origin, defaults: Settings) -> dict[str, Decided]:
+def _fields(layers: list[_Layer], defaults_origin: Origin, defaults: Settings) -> Mapping[str, Decided]:
     found: dict[str, Decided] = {}
     for layer in layers[:-1]:
         placed = "pool" in found or "hosts" in found
@@ -146,20 +146,21 @@ def _fields(layers: list[_Layer], defaults_origin: Origin, defaults: Settings) -
         if key not in found and key in defaults.fields:
             found[key] = Decided(defaults.fields[key], defaults_origin)
     profile = layers[-2]
-    if "hosts" in found and "pool" not in found and "pool" in profile.settings.fields:
+    if "pool" not in found and "pool" in profile.settings.fields:  # a rule set hosts alone
         found["pool"] = Decided(profile.settings.fields["pool"], profile.origin)
-    return {key: found[key] for key in FIELDS if key in found}
+    return MappingProxyType({key: found[key] for key in FIELDS if key in found})
 
 
 def _mounts(
     layers: list[_Layer], identity: Identity
 ) -> tuple[tuple[DecidedMount, ...], tuple[str, ...], tuple[str, ...]]:
+    values = _values(identity)
     mounts: dict[str, DecidedMount | None] = {}
     unfilled = []
     for layer in layers:
         for entry in layer.settings.mounts:
-            for values in _fillings(identity, layer.groups, (entry.target, entry.source)):
-                mount = _fill_mount(entry, values)
+            for filling in _fillings(values, identity, layer.wanted, entry.target, entry.source):
+                mount = _fill_mount(entry, filling)
                 if mount is None:
                     unfilled.append(f"mount {entry.target.text} of {layer.origin.by} ({layer.origin.where})")
                 else:
@@ -175,16 +176,20 @@ def _fill_mount(entry: MountEntry, values: Mapping[str, str]) -> Mount | None:
     source = entry.source.fill(values) if entry.source else target
     if target is None or source is None:
         return None
-    return Mount(clean_path(source), clean_path(target), entry.read_only, entry.propagation, entry.optional)
+    path = clean_path(target)
+    return Mount(
+        path if source == target else clean_path(source), path, entry.read_only, entry.propagation, entry.optional
+    )
 
 
 def _env(layers: list[_Layer], identity: Identity) -> tuple[tuple[DecidedEnv, ...], tuple[str, ...]]:
+    values = _values(identity)
     env: dict[str, DecidedEnv] = {}
     unfilled = []
     for layer in layers:
         for name, template in layer.settings.env:
-            for values in _fillings(identity, layer.groups, (template,)):
-                value = template.fill(values)
+            for filling in _fillings(values, identity, layer.wanted, template):
+                value = template.fill(filling)
                 if value is None:
                     unfilled.append(f"variable {name} of {layer.origin.by} ({layer.origin.where})")
                 else:
@@ -192,10 +197,8 @@ def _env(layers: list[_Layer], identity: Identity) -> tuple[tuple[DecidedEnv, ..
     return tuple(env.values()), tuple(unfilled)
 
 
-def _fillings(
-    identity: Identity, groups: tuple[str, ...], templates: Iterable[Template | None]
-) -> list[dict[str, str]]:
-    """Return the placeholders' values: once, or once for each matched group where a template asks for one."""
+def _values(identity: Identity) -> dict[str, str]:
+    """Return the values of all placeholders but ``{group}``."""
     values = {
         "username": identity.name,
         "uid": str(identity.uid),
@@ -204,8 +207,16 @@ def _fillings(
     }
     if identity.primary_group is not None:
         values["primary_group"] = identity.primary_group
-    if any(template and "group" in template.names for template in templates):
-        return [{**values, "group": group} for group in groups]
+    return values
+
+
+def _fillings(
+    values: Mapping[str, str], identity: Identity, wanted: Patterns | None, *templates: Template | None
+) -> list[Mapping[str, str]]:
+    """Return the values once, or once for each matched group where a template asks for one."""
+    for template in templates:
+        if template and "group" in template.names:
+            return [{**values, "group": group} for group in (wanted.matched(identity.groups) if wanted else ())]
     return [values]
 
 
@@ -217,7 +228,8 @@ def _verdict(
     if allow is None:
         message = profile.settings.message
         return "not-allowed", message, f"not-allowed: no rule allows you the profile '{profile.name}'"
-    by = _named(allow.origin)
+    others = (profile.origin, book.defaults_origin)
+    by = _named(allow.origin, others)
     if not allow.value:
         told = next((layer.settings.message for layer in layers if layer.origin == allow.origin), None)
         return "not-allowed", told, f"not-allowed: refused by {by}"
@@ -227,8 +239,8 @@ def _verdict(
             "quota",
             None,
             (
-                f"quota: the profile '{profile.name}' holds {profile.gpus} GPUs, your quota is {quota.value},"
-                f" set by {_named(quota.origin)}"
+                f"quota: the profile '{profile.name}' holds {format_count(profile.gpus, 'GPU')},"
+                f" your quota is {quota.value}, set by {_named(quota.origin, others)}"
             ),
         )
     impossible = why_unplaceable(book, profile, {key: found.value for key, found in fields.items()})
@@ -237,7 +249,5 @@ def _verdict(
     return None, None, f"allowed by {by}"
 
 
-def _named(origin: Origin) -> str:
-    if origin.by == "defaults" or origin.by.startswith("profile "):
-        return f"{origin.by} ({origin.where})"
-    return f"rule '{origin.by}'"
+def _named(origin: Origin, not_rules: tuple[Origin | None, ...]) -> str:
+    return f"{origin.by} ({origin.where})" if origin in not_rules else f"rule '{origin.by}'"

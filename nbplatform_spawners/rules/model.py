@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ..mounts import Propagation
+from .index import RuleIndex, make_index
 from .patterns import Patterns
 from .template import Template
 
@@ -65,7 +66,7 @@ class MountEntry:
 
 @dataclass(frozen=True)
 class Settings:
-    """The fields that a rule, a profile or the defaults set.
+    """The fields that a rule, a profile or the defaults set.  Not hashable: it holds a mapping.
 
     Attributes:
         fields: key of ``FIELDS`` to value: ``allow`` bool, ``pool`` and ``hosts`` tuple of names, ``image`` text,
@@ -101,7 +102,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: when its match holds, its settings count."""
+    """One rule: when its match holds, its settings count.  Not hashable, as its settings are not."""
 
     origin: Origin
     match: Match
@@ -110,7 +111,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a user may ask for.
+    """What a user may ask for.  Not hashable, as its settings are not.
 
     Attributes:
         gpus: how many GPUs it holds.
@@ -150,7 +151,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Pool:
-    """Hosts that serve the same purpose.
+    """Hosts that serve the same purpose.  Not hashable: it holds mappings.
 
     Attributes:
         overcommit: memory promised may reach this many times the hosts' memory.
@@ -170,7 +171,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class RuleBook:
-    """All files of one directory, as one value.
+    """All files of one directory, as one value.  Not hashable: ``generation`` says which it is.
 
     Attributes:
         pools, profiles: by name, in file order.
@@ -192,35 +193,10 @@ class RuleBook:
     @cached_property
     def index(self) -> RuleIndex:
         """Which rules are worth a look for whom; made once, with the book."""
-        return _make_index(self.rules)
+        return make_index(_demands(rule.match) for rule in self.rules)
 
 
-@dataclass(frozen=True)
-class RuleIndex:
-    """Positions of rules, each filed under one key that its match demands.
-
-    Attributes:
-        users, groups, profiles: exact name to positions.
-        others: positions of the rules that demand no exact name.
-    """
-
-    users: Mapping[str, tuple[int, ...]]
-    groups: Mapping[str, tuple[int, ...]]
-    profiles: Mapping[str, tuple[int, ...]]
-    others: tuple[int, ...]
-
-
-def _make_index(rules: tuple[Rule, ...]) -> RuleIndex:
-    filed: dict[str, dict[str, list[int]]] = {"users": {}, "groups": {}, "profiles": {}}
-    others = []
-    for position, rule in enumerate(rules):
-        for key, shelf in filed.items():
-            patterns: Patterns | None = getattr(rule.match, key)
-            if patterns is not None and not patterns.wild:
-                for name in patterns.exact:
-                    shelf.setdefault(name, []).append(position)
-                break
-        else:
-            others.append(position)
-    frozen = {key: {name: tuple(found) for name, found in shelf.items()} for key, shelf in filed.items()}
-    return RuleIndex(frozen["users"], frozen["groups"], frozen["profiles"], tuple(others))
+def _demands(match: Match) -> dict[str, Patterns]:
+    """Return the lists of names of a match, those that few people fit first."""
+    lists = {"users": match.users, "groups": match.groups, "profiles": match.profiles, "providers": match.providers}
+    return {key: patterns for key, patterns in lists.items() if patterns is not None}

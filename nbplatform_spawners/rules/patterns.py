@@ -33,7 +33,8 @@ class Patterns:
         """
         if not self.exact.isdisjoint(names):
             return True
-        return self._line is not None and self._line.search(joined) is not None
+        # An empty text has one line, which * would match: somebody without a group is in no group at all.
+        return self._line is not None and bool(names) and self._line.search(joined) is not None
 
     def matched(self, names: Iterable[str]) -> list[str]:
         """Return those of ``names`` that match, in name order."""
@@ -81,7 +82,17 @@ def globs_overlap(one: str, other: str) -> bool:
 
 
 def _regex(entry: str) -> str:
-    return "".join(
-        "[^\\n]*" if character == "*" else "[^\\n]" if character == "?" else re.escape(character)
-        for character in re.sub(r"\*+", "*", entry)
-    )
+    """Return a regular expression that takes polynomial time, however many ``*`` there are.
+
+    What stands between two stars may be taken at its first place for good (atomic groups): a later place
+    could only leave less for the rest.
+    """
+    first, *others = (_literal(part) for part in re.sub(r"\*+", "*", entry).split("*"))
+    if not others:
+        return first
+    *middle, last = others
+    return first + "".join(f"(?>[^\\n]*?{part})" for part in middle) + "[^\\n]*" + last
+
+
+def _literal(part: str) -> str:
+    return "".join("[^\\n]" if character == "?" else re.escape(character) for character in part)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..names import bounded
+
 PLACEHOLDERS = ("username", "uid", "gid", "home", "group", "primary_group")
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -64,4 +66,4 @@ def parse_template(text: str) -> Template:
 def unknown_placeholder(name: str) -> str:
     """Return the message for an unknown placeholder."""
     known = ", ".join("{" + known + "}" for known in PLACEHOLDERS)
-    return f"unknown placeholder '{{{name}}}'; known are {known}"
+    return f"unknown placeholder {bounded('{' + name + '}')}; known are {known}"

@@ -1,13 +1,14 @@
-"""Sizes, durations and numbers as the rules language writes them."""
+"""Sizes, durations, numbers and times as the rules language and the accounts file write them."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from datetime import datetime
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])")
+_SIZE = re.compile(r"([0-9]+)(?:\.([0-9]+))?([KMGT])")
 _DURATION = re.compile(r"(?:[0-9]+[smhdw])+")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _SIZE_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 64
@@ -24,7 +25,9 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
     if not found:
         raise ValueError("a size is a decimal number and K, M, G or T, such as 512M or 1.5G")
-    size = int(Decimal(found[1]) * _SIZE_UNITS[found[2]])
+    whole, decimals, unit = found[1], found[2] or "", found[3]
+    scale: int = 10 ** len(decimals)
+    size = int(whole + decimals) * _SIZE_UNITS[unit] // scale  # exact: a float or a Decimal may round up
     if not 0 < size <= MAX_SIZE:
         raise ValueError("a size must be at least one byte and below 2**63 bytes")
     return size
@@ -69,12 +72,31 @@ def parse_number(text: str) -> float:
     return number
 
 
+def parse_time(text: str) -> datetime:
+    """Return the aware time of an ISO 8601 date, time and offset such as ``2026-11-24T08:00+01:00``.
+
+    Raises:
+        ValueError: not of that form, or no such time.
+    """
+    if not _TIME.fullmatch(text):
+        raise ValueError("a time is date, time and offset, such as 2026-11-24T08:00+01:00")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"no such time: {error}") from None
+
+
+def format_count(number: int, what: str) -> str:
+    """Return a number of things for people: ``1 GPU``, ``2 GPUs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def format_size(size: int) -> str:
     """Return bytes for people: ``4 GiB``, ``1.5 GiB``, ``512 MiB``."""
     for letter, unit in reversed(_SIZE_UNITS.items()):
         if size >= unit:
-            return f"{size / unit:.4g} {letter}iB"
-    return f"{size} bytes"
+            return f"{size / unit:{'.4g' if size < 1000 * unit else '.0f'}} {letter}iB"
+    return format_count(size, "byte")
 
 
 def format_duration(seconds: int | None) -> str:

@@ -38,13 +38,14 @@ def why_unplaceable(book: RuleBook, profile: Profile, fields: Mapping[str, Any])
     with_gpus = [(pool, host) for pool, host in with_model if len(host.gpus) >= profile.gpus]
     if not with_gpus:
         most = max(len(host.gpus) for _, host in with_model)
-        return f"{profile.gpus} GPUs are asked for, no host of pool {names} has more than {most}"
+        wanted_gpus = "1 GPU is" if profile.gpus == 1 else f"{profile.gpus} GPUs are"
+        return f"{wanted_gpus} asked for, no host of pool {names} has more than {most}"
     return _too_large(with_gpus, profile, fields.get("memory", 0), names)
 
 
 def _too_large(hosts: list[tuple[Pool, Host]], profile: Profile, memory: int, names: str) -> str | None:
-    most = max(usable_memory(host, pool.overcommit, profile.gpus) for pool, host in hosts)
-    if most >= memory:
+    if any(usable_memory(host, pool.overcommit, profile.gpus) >= memory for pool, host in hosts):
         return None
+    most = max(usable_memory(host, pool.overcommit, profile.gpus) for pool, host in hosts)
     offered = format_size(max(most, 0))
-    return f"{format_size(memory)} of memory are asked for, no host of pool {names} can give more than {offered}"
+    return f"{format_size(memory)} of memory is asked for, no host of pool {names} can give more than {offered}"
