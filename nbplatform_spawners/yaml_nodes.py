@@ -16,11 +16,7 @@ import yaml
 
 from .errors import Mistake
 from .names import bounded
-
-try:
-    from yaml import CBaseLoader as _Loader
-except ImportError:  # PyYAML without libyaml: slower, the same result
-    from yaml import BaseLoader as _Loader  # type: ignore[assignment]
+from .yaml_compose import compose_text
 
 T = TypeVar("T")
 _TAGS = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
@@ -57,7 +53,7 @@ class YamlReader:
     def compose(self, content: bytes) -> yaml.Node | None:
         """Return the root node of the only document; None when it is empty or not YAML (a mistake)."""
         try:
-            return yaml.compose(content.decode("utf-8"), Loader=_Loader)
+            return compose_text(content.decode("utf-8"))
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
             self.mistakes.append(Mistake(self.file, line, "the file is not UTF-8 text"))
@@ -67,8 +63,6 @@ class YamlReader:
             self.mistakes.append(Mistake(self.file, mark.line + 1 if mark else 0, f"not valid YAML: {problem}"))
         except yaml.YAMLError as error:
             self.mistakes.append(Mistake(self.file, 0, f"not valid YAML: {bounded(error)}"))
-        except RecursionError:
-            self.mistakes.append(Mistake(self.file, 0, "not valid YAML: nested too deeply"))
         return None
 
     def wrong(self, where: yaml.Node | int, message: str) -> None:
