@@ -1,0 +1,132 @@
+"""``nbplatform accounts``: check an accounts file, show an account, hash a password."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile, DirectoryUnavailable, Refusal
+from ..names import bounded
+from .directory import UnknownAccount, open_directory
+from .parse import AccountsFile, parse_accounts
+
+OK, BAD, USAGE, REFUSED = 0, 1, 2, 3
+_SHORTEST_PASSWORD = 8
+
+CHECK_HELP = """\
+Check an accounts file and name every mistake at once, one a line as FILE:LINE: MESSAGE.
+Accounts that are refused for themselves (uid 0, a hostile name) are warnings.
+exit status: 0 good, 1 mistakes
+
+example:
+  nbplatform accounts check /etc/jupyterhub/accounts.yaml
+"""
+SHOW_HELP = """\
+Show one account as the hub will see it, as JSON: numbers, groups, and whether it is valid now.
+exit status: 0 valid, 1 the directory is bad or cannot be asked, 2 no such account, 3 refused
+
+examples:
+  nbplatform accounts show alice --accounts accounts.yaml
+  nbplatform accounts show alice --accounts nss
+"""
+HASH_HELP = """\
+Print the Argon2 hash of a password, for the key 'password' of an accounts file (write it in quotes).
+The password is asked for on the terminal, or is the first line of the standard input.
+
+examples:
+  nbplatform accounts hash
+  pass show notebooks/alice | nbplatform accounts hash
+"""
+
+
+def add_commands(subparsers: Any) -> None:
+    """Add ``accounts`` and its sub-commands to the parser of ``nbplatform``.
+
+    Args:
+        subparsers: what ``ArgumentParser.add_subparsers`` returned; each command sets ``run``, a function of the
+            parsed arguments that returns the exit status.
+    """
+    accounts = subparsers.add_parser("accounts", help="check an accounts file, show an account, hash a password")
+    commands = accounts.add_subparsers(required=True, metavar="COMMAND")
+    check = _command(commands, "check", "name every mistake of an accounts file", CHECK_HELP, run_check)
+    check.add_argument("file", metavar="FILE", type=Path, help="the accounts file")
+    show = _command(commands, "show", "show one account as the hub will see it", SHOW_HELP, run_show)
+    show.add_argument("user", metavar="USER", help="name of the account")
+    show.add_argument(
+        "--accounts", metavar="SPEC", default="accounts.yaml", help="'nss' or the path of a .yaml file (%(default)s)"
+    )
+    _command(commands, "hash", "print the Argon2 hash of a password", HASH_HELP, run_hash)
+
+
+def _command(commands: Any, name: str, short: str, text: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=short, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Run ``nbplatform accounts check``; return the exit status."""
+    path: Path = arguments.file
+    try:
+        found = parse_accounts(path.read_bytes(), path.name)
+    except OSError as error:
+        return _fail(f"{path}: {error.strerror}")
+    except BadFile as error:
+        return _fail(str(error))
+    for name, refusal in sorted(found.refusals.items()):
+        print(f"{path.name}: warning: {bounded(name)} is refused: {refusal.message}")  # noqa: T201
+    print(_summary(path, found))  # noqa: T201
+    return OK
+
+
+def _summary(path: Path, found: AccountsFile) -> str:
+    counts = f"{len(found.accounts)} accounts in {len(found.groups)} groups"
+    return f"{path.name}: {counts}, {len(found.password_hashes)} with a password, {len(found.refusals)} refused"
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Run ``nbplatform accounts show``; return the exit status."""
+    try:
+        name = arguments.user.lower() if arguments.user.isascii() else arguments.user
+        account = open_directory(arguments.accounts).lookup(name)
+    except (BadFile, DirectoryUnavailable, ValueError) as error:
+        return _fail(str(error))
+    except UnknownAccount as refusal:
+        return _fail(refusal.message, USAGE)
+    except Refusal as refusal:
+        return _fail(refusal.message, REFUSED)
+    refused = account.refusal(datetime.now(UTC))
+    ends = account.valid_until.isoformat() if account.valid_until else None
+    shown = {**account.identity.to_dict(), "valid_until": ends, "refused": refused.message if refused else None}
+    print(json.dumps(shown, indent=2))  # noqa: T201
+    return REFUSED if refused else OK
+
+
+def run_hash(arguments: argparse.Namespace) -> int:
+    """Run ``nbplatform accounts hash``; return the exit status."""
+    try:
+        from argon2 import PasswordHasher
+    except ImportError:
+        return _fail("argon2-cffi is not installed; install nbplatform-spawners[hub]")
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Again: ") != password:
+            return _fail("the two passwords differ")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if len(password) < _SHORTEST_PASSWORD:
+        return _fail(f"a password has at least {_SHORTEST_PASSWORD} characters")
+    print(PasswordHasher().hash(password))  # noqa: T201
+    return OK
+
+
+def _fail(text: str, status: int = BAD) -> int:
+    print(text, file=sys.stderr)  # noqa: T201
+    return status

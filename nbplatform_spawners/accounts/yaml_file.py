@@ -1,0 +1,121 @@
+"""The YAML file as an account directory: read again when it changes, never half-written, never worse than before."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from ..errors import BadFile, DirectoryUnavailable
+from ..identity import Account
+from ..names import bounded
+from .parse import MAX_FILE, AccountsFile, parse_accounts
+
+__all__ = ["AccountsFile", "YamlDirectory", "parse_accounts"]
+
+_Signature = tuple[int, int, int, int, int]
+SETTLE = 0.5
+"""Seconds for which a file must have been quiet before a change in it is taken."""
+_PATIENCE = 3.0
+
+
+class YamlDirectory:
+    """Accounts in a YAML file.
+
+    The file is looked at in each lookup.  A change is taken as a whole once the file has been quiet for half a
+    second; a bad, vanished or unreadable file changes nothing, and is logged once.
+
+    Args:
+        path: the file.
+        log: told when a changed file is bad, and when it is good again.
+
+    Raises:
+        BadFile: the file holds mistakes; carries all of them.
+        DirectoryUnavailable: the file cannot be read.
+    """
+
+    absence_is_proof = True
+
+    def __init__(self, path: Path, log: logging.Logger | None = None) -> None:
+        self.path = path
+        self.log = log or logging.getLogger(__name__)
+        self._lock = threading.Lock()
+        self._complaint: str | None = None
+        try:
+            content, self._seen = _read(path)
+        except OSError as error:
+            raise DirectoryUnavailable(f"the accounts file {path} cannot be read: {error.strerror}") from None
+        self._file = parse_accounts(content, path.name)
+
+    def lookup(self, name: str) -> Account:
+        """Return the account of this name; see ``AccountDirectory.lookup``."""
+        return self.read().lookup(name)
+
+    def read(self) -> AccountsFile:
+        """Return what the file says now, or what it said when it was last good.  Blocks for up to 3 seconds."""
+        with self._lock:
+            try:
+                self._take_change()
+            except OSError as error:
+                self._complain(f"cannot be read: {error.strerror}")
+            except BadFile as error:
+                rest = len(error.mistakes) - 1
+                more = f" (and {rest} more; see 'nbplatform accounts check')" if rest else ""
+                self._complain(f"is bad: {bounded(error.mistakes[0], 300)}{more}")
+            return self._file
+
+    def _take_change(self) -> None:
+        if _signature(self.path.stat()) == self._seen:
+            if self._complaint and self._complaint.startswith("cannot"):
+                self._praise()
+            return
+        if not self._wait_until_quiet():
+            return
+        content, seen = _read(self.path)
+        self._seen = seen  # a bad file is parsed once, not at every lookup
+        self._file = parse_accounts(content, self.path.name)
+        self._praise()
+
+    def _wait_until_quiet(self) -> bool:
+        """Return whether the file stands still; by its age, or (where clocks differ) by looking twice."""
+        deadline = time.monotonic() + _PATIENCE
+        found = self.path.stat()
+        while time.time() - found.st_ctime < SETTLE:
+            time.sleep(SETTLE)
+            before, found = found, self.path.stat()
+            if _signature(found) == _signature(before):
+                return True
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._complaint:
+            self.log.error("accounts file %s %s; what it said before holds on", self.path, problem)
+        self._complaint = problem
+
+    def _praise(self) -> None:
+        if self._complaint:
+            self.log.info("accounts file %s is good again", self.path)
+        self._complaint = None
+
+
+def _signature(found: os.stat_result) -> _Signature:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _read(path: Path) -> tuple[bytes, _Signature]:
+    """Return the content and the signature that belong together.
+
+    Raises:
+        OSError: the file cannot be read, or does not stand still.
+    """
+    for _ in range(5):
+        with path.open("rb") as file:
+            before = _signature(os.fstat(file.fileno()))
+            content = file.read(MAX_FILE + 1)
+            if _signature(os.fstat(file.fileno())) == before:
+                return content, before
+    raise OSError(0, "it changes while it is read", str(path))

@@ -1,0 +1,102 @@
+"""What an administrator sets for the identities of users, and the account directory that follows from it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from jupyterhub.auth import Authenticator
+from traitlets import Float, Integer, Unicode, default
+
+from ..accounts.directory import AccountDirectory, open_directory
+from ..identity import MAX_ID, IdRange
+
+
+class IdentitySettings(Authenticator):  # type: ignore[misc]
+    """The traits of ``IdentityMixin``; set them as ``c.IdentityMixin.…`` or under the authenticator's own name."""
+
+    accounts = Unicode(
+        "",
+        help="""The account directory: ``nss``, the machine's own accounts as ``id`` shows them, or the path of a
+        YAML file of accounts.  Default: none; it must be set (``nbplatform-pam`` sets ``nss``).  Example:
+        ``c.IdentityMixin.accounts = "/etc/jupyterhub/accounts.yaml"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    min_uid = Integer(
+        1000,
+        min=1,
+        max=MAX_ID,
+        help="""The smallest uid that a server may run as; an account below it is refused.  Default: 1000.
+        Example: ``c.IdentityMixin.min_uid = 60000``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    max_uid = Integer(
+        MAX_ID,
+        min=1,
+        max=MAX_ID,
+        help="""The largest uid that a server may run as; an account above it is refused.  Default: 4294967294.
+        Example: ``c.IdentityMixin.max_uid = 69999``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    min_gid = Integer(
+        1000,
+        min=1,
+        max=MAX_ID,
+        help="""The smallest gid that a server may have.  An account whose primary group is below it is refused; of
+        the supplementary groups below it, ``nss`` leaves out (``docker`` or ``sudo`` of the hub's machine must not
+        reach a notebook), a YAML file is refused.  Default: 1000.  Example: ``c.IdentityMixin.min_gid = 100``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    max_gid = Integer(
+        MAX_ID,
+        min=1,
+        max=MAX_ID,
+        help="""The largest gid that a server may have, as ``min_gid``.  Default: 4294967294.
+        Example: ``c.IdentityMixin.max_gid = 69999``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    directory_timeout = Float(
+        10.0,
+        min=0.1,
+        help="""Seconds within which the account directory must answer.  After that it counts as unreachable: logins
+        and new spawns are refused with that reason, running servers are left alone.  Default: 10.
+        Example: ``c.IdentityMixin.directory_timeout = 5``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    @default("enable_auth_state")
+    def _enable_auth_state_default(self) -> bool:
+        return True
+
+    @cached_property
+    def directory(self) -> AccountDirectory:
+        """The account directory that :attr:`accounts` names.
+
+        Raises:
+            ValueError, BadFile, DirectoryUnavailable: see ``open_directory``.
+        """
+        if not self.accounts:
+            name = type(self).__name__
+            raise ValueError(f"c.{name}.accounts is not set; it is 'nss' or the path of a YAML file of accounts")
+        return open_directory(self.accounts, self.allowed_ids, log=self.log)
+
+    @property
+    def allowed_ids(self) -> IdRange:
+        """The uids and gids that servers may have."""
+        return IdRange(self.min_uid, self.max_uid, self.min_gid, self.max_gid)
