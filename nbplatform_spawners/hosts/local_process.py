@@ -1,0 +1,289 @@
+"""A plan as a process of this machine: start, look, stop, find again.  It outlives the hub that started it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import NbplatformError, Refusal
+from ..plan import SpawnPlan
+from . import cgroups
+from .local_helper import LOG_FILE, STATUS_FILE, Progress, read_progress, start_helper
+from .local_machine import LocalMachine
+from .local_spec import Start, enter_content, helper_spec, write_files
+from .proc import boot_id, children, inner_pid, listener_uid, process_info
+
+__all__ = ["LaunchError", "LocalProcess", "launch", "listener_uid", "log_tail", "status", "stop", "trim_log"]
+
+MAX_PROCESSES = 4096
+"""Processes and threads that one server may have."""
+
+_START_TIMEOUT = 30.0
+_START_INTERVAL = 0.005
+_STOP_INTERVAL = 0.05
+_KILL_TIMEOUT = 10.0
+_EXIT_TRIES = 100
+_LOG_LIMIT = 2000
+_STATE_NUMBERS = ("pid", "start_time", "server_pid", "server_start_time")
+_STATE_KINDS = {**dict.fromkeys(_STATE_NUMBERS, int), "boot": str, "directory": str, "cgroups": list, "sandboxed": bool}
+_MAX_NUMBER = 2**63
+_started: dict[int, subprocess.Popen[bytes]] = {}
+"""The direct children of this process, so that none stays a zombie."""
+
+
+class LaunchError(NbplatformError):
+    """A server that could not be started; holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class LocalProcess:
+    """A started server: enough to find it again after a restart of the hub.
+
+    Start times are ticks from the boot; another one means that the process id was used again.
+
+    Attributes:
+        pid, start_time: the sandbox's first process (the supervisor where there is no sandbox).
+        server_pid, server_start_time: the server, its child; both 0 when it ended at once.
+        boot: id of the boot of the machine.
+        directory: the server's private folder.
+        cgroups: absolute paths of its control groups.
+        sandboxed: ending ``pid`` ends all it started.
+    """
+
+    pid: int
+    start_time: int
+    server_pid: int
+    server_start_time: int
+    boot: str
+    directory: str
+    cgroups: tuple[str, ...] = ()
+    sandboxed: bool = True
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the plain dict that a server's state keeps."""
+        return {**asdict(self), "cgroups": list(self.cgroups)}
+
+    @classmethod
+    def from_state(cls, state: object) -> LocalProcess | None:
+        """Return the process that ``to_state`` made plain; None for anything else.  Never raises."""
+        if not isinstance(state, Mapping):
+            return None
+        if any(type(state.get(key)) is not kind for key, kind in _STATE_KINDS.items()):
+            return None
+        numbers_fit = state["pid"] > 1 and all(0 <= state[key] < _MAX_NUMBER for key in _STATE_NUMBERS)
+        if not numbers_fit or not all(isinstance(group, str) for group in state["cgroups"]):
+            return None
+        return cls(**{**{key: state[key] for key in _STATE_KINDS}, "cgroups": tuple(state["cgroups"])})
+
+
+async def launch(plan: SpawnPlan, machine: LocalMachine, directory: Path, server_id: str) -> LocalProcess:
+    """Start a server and return once its command was reached; nothing is left behind when that fails.
+
+    Args:
+        plan: what to start.
+        machine: what this machine can do.
+        directory: private folder (0700) of this server, empty; its log is ``server.log`` there.
+        server_id: names its control groups; safe in a path.
+
+    Raises:
+        Refusal: with the label ``storage``: a source is missing, cannot be reached or is not safe to mount.
+        LaunchError: this machine cannot start servers, or the sandbox ended at once.
+    """
+    if machine.problem is not None:
+        raise LaunchError(machine.problem)
+    directory = _absolute(directory)
+    limits = cgroups.Limits(plan.memory, plan.cpu, MAX_PROCESSES)
+    try:
+        groups = cgroups.create(machine.cgroups, server_id, limits)
+    except OSError as error:
+        raise LaunchError(f"the server's limits cannot be set: {error.strerror} ({error.filename})") from None
+    start = Start(plan, machine, directory, groups)
+    child = None
+    try:
+        child = _start(start)
+        return _found(await _reached(child, directory), start)
+    except BaseException as error:
+        _abandon(child, groups)
+        if isinstance(error, OSError):
+            raise LaunchError(f"the server cannot be started: {error}") from error
+        raise
+
+
+def status(process: LocalProcess) -> int | None:
+    """Return None while the server runs, else its exit status (0 when not known).  Never raises.
+
+    When it ended by itself, what it left running is ended as well.
+    """
+    _reap()
+    if _runs(process, process.server_pid, process.server_start_time):
+        return None
+    code = _exit_status(process)
+    _kill(process)
+    cgroups.remove(process.cgroups)
+    return code
+
+
+async def stop(process: LocalProcess, grace: float) -> bool:
+    """End a server and everything it started; return whether all of it is gone.  Never raises on one that is gone.
+
+    Args:
+        process: the server.
+        grace: seconds between asking it to end and killing it.
+    """
+    if status(process) is None:
+        _send(process, process.server_pid, process.server_start_time, signal.SIGTERM)
+        await _gone(process, process.server_pid, process.server_start_time, grace)
+    _kill(process)
+    is_gone = await _gone(process, process.pid, process.start_time, _KILL_TIMEOUT)
+    _reap()
+    cgroups.remove(process.cgroups)
+    return is_gone
+
+
+def log_tail(directory: Path, limit: int = _LOG_LIMIT) -> str:
+    """Return the end of a server's log: whole lines of at most ``limit`` bytes, control characters escaped."""
+    try:
+        with (directory / LOG_FILE).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - limit))
+            end = file.read(limit)
+    except OSError:
+        return ""
+    if size > limit:
+        end = end.partition(b"\n")[2] or end
+    text = end.decode("utf-8", "replace").strip()
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def trim_log(directory: Path, limit: int) -> None:
+    """Empty a log that is longer than ``limit`` bytes, also of a running server: it must not fill the hub's disk."""
+    with suppress(OSError):
+        if (directory / LOG_FILE).stat().st_size > limit:
+            os.truncate(directory / LOG_FILE, 0)
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
+def _start(start: Start) -> subprocess.Popen[bytes]:
+    (start.directory / STATUS_FILE).unlink(missing_ok=True)
+    write_files(start)
+    enter = enter_content(start)
+    command = enter["command"][0]
+    child = start_helper(start.directory, enter, lambda files: helper_spec(start, command, files))
+    _started[child.pid] = child
+    return child
+
+
+async def _reached(child: subprocess.Popen[bytes], directory: Path) -> Progress:
+    """Wait until the server's command was reached."""
+    deadline = time.monotonic() + _START_TIMEOUT
+    while True:
+        code = child.poll()
+        progress = read_progress(directory)
+        if progress.refused is not None:
+            raise Refusal("storage", progress.refused)
+        if progress.failed is not None:
+            raise LaunchError(progress.failed)
+        if progress.server_pid is not None and progress.pid is not None:
+            return progress
+        if code is not None:
+            raise LaunchError(f"the server's sandbox ended with {code}; its log ends: {log_tail(directory)}")
+        if time.monotonic() > deadline:
+            raise LaunchError(
+                f"the server was not reached within {_START_TIMEOUT:g} s; does all of its storage answer?"
+            )
+        await asyncio.sleep(_START_INTERVAL)
+
+
+def _found(progress: Progress, start: Start) -> LocalProcess:
+    pid = progress.pid or 0
+    first = process_info(pid)
+    server_pid = next((child for child in children(pid) if inner_pid(child) == progress.server_pid), 0)
+    server = process_info(server_pid)
+    return LocalProcess(
+        pid=pid,
+        start_time=0 if first is None else first.start_time,
+        server_pid=server_pid,
+        server_start_time=0 if server is None else server.start_time,
+        boot=boot_id(),
+        directory=str(start.directory),
+        cgroups=start.cgroups,
+        sandboxed=start.machine.view is not None,
+    )
+
+
+def _abandon(child: subprocess.Popen[bytes] | None, groups: tuple[str, ...]) -> None:
+    if child is not None and child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=1)
+    cgroups.remove(groups)
+
+
+def _reap() -> None:
+    for pid, child in list(_started.items()):
+        if child.poll() is not None:
+            _started.pop(pid, None)
+
+
+def _runs(process: LocalProcess, pid: int, start_time: int) -> bool:
+    info = process_info(pid)
+    if info is None or info.start_time != start_time or boot_id() != process.boot:
+        return False
+    if info.state == "Z":
+        with suppress(ChildProcessError):  # it is ours where the hub is the first process of a container
+            os.waitpid(pid, os.WNOHANG)
+    return info.state not in "ZX"
+
+
+def _exit_status(process: LocalProcess) -> int:
+    """Return what the sandbox writes a moment after the server ended; 0 when it was killed before it could."""
+    for _ in range(_EXIT_TRIES):
+        progress = read_progress(Path(process.directory))
+        if progress.exit_code is not None:
+            return progress.exit_code
+        if progress.pid != process.pid or process.boot != boot_id():
+            break
+        time.sleep(_START_INTERVAL)
+    return 0
+
+
+async def _gone(process: LocalProcess, pid: int, start_time: int, within: float) -> bool:
+    deadline = time.monotonic() + within
+    while _runs(process, pid, start_time):
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(_STOP_INTERVAL)
+    return True
+
+
+def _kill(process: LocalProcess) -> None:
+    """End all: the sandbox's first process takes all others with it, the supervisor ends what its child leaves."""
+    if process.sandboxed:
+        _send(process, process.pid, process.start_time, signal.SIGKILL)
+    else:
+        _send(process, process.server_pid, process.server_start_time, signal.SIGKILL)
+
+
+def _send(process: LocalProcess, pid: int, start_time: int, number: signal.Signals) -> None:
+    """Send a signal to the process that is meant, and never to one that got its pid meanwhile."""
+    if pid <= 1:
+        return
+    with suppress(OSError):
+        handle = os.pidfd_open(pid)
+        try:
+            if _runs(process, pid, start_time):
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
