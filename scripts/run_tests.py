@@ -1,0 +1,87 @@
+"""Run every check and the whole test suite on this machine, and say what could not be run and why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from machine_tools import SUITE, Tool, install
+from steps import say
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))  # for what the tests share: tests/components
+
+from tests.components import MissingComponent  # noqa: E402
+from tests.components.proxy import proxy_command  # noqa: E402
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run all checks, also behind one that fails; returns 0 when every one passed, else 1."""
+    lacking = [f"{tool.names[0]} (Debian package {tool.package})" for tool in prepare()]
+    lacking += prepare_proxy()
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}
+    results = {name: run_check(name, command, environment) for name, command in checks(arguments).items()}
+    return report(results, lacking, strict=requires_all(arguments))
+
+
+def prepare() -> Sequence[Tool]:
+    """Install the machine's programs that the suite uses; returns what is missing after that."""
+    lacking = install(SUITE)
+    for tool in lacking:
+        say(f"{tool.names[0]} is missing: {tool.use} skip (as root: apt-get install {tool.package})")
+    return lacking
+
+
+def prepare_proxy() -> list[str]:
+    """Get configurable-http-proxy, once for all tests; returns it when it cannot be had."""
+    try:
+        proxy_command()
+    except MissingComponent as error:
+        say(str(error))
+        return ["configurable-http-proxy"]
+    return []
+
+
+def checks(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Return the commands to run, by the name that the report gives them."""
+    scripts = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "scripts").glob("*.py"))
+    return {
+        "ruff check": ["ruff", "check"],
+        "ruff format": ["ruff", "format", "--check"],
+        "mypy": ["mypy", "nbplatform_spawners", *scripts],
+        "import-linter": ["lint-imports", "--no-logo"],
+        "pytest": [sys.executable, "-m", "pytest", *arguments],
+    }
+
+
+def run_check(name: str, command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command in the checkout, without input; returns its status."""
+    say(name)
+    sys.stdout.flush()
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL).returncode  # noqa: S603
+
+
+def requires_all(arguments: Sequence[str]) -> bool:
+    """Tell whether ``--require all`` was given."""
+    return "--require=all" in arguments or ("--require", "all") in pairwise(arguments)
+
+
+def report(results: Mapping[str, int], lacking: Sequence[str], *, strict: bool) -> int:
+    """Say how each check ended and what the machine lacks; returns the exit status."""
+    say("result")
+    for name, status in results.items():
+        say(f"  {name:14} {'passed' if status == 0 else f'FAILED (status {status})'}")
+    for name in lacking:
+        say(f"  missing here: {name}{'' if strict else '; the tests that need it were skipped'}")
+    return 1 if any(results.values()) or (strict and lacking) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
