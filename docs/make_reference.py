@@ -1,0 +1,168 @@
+"""Write the generated parts of the reference: settings, keys of the rules language, command line.
+
+python docs/make_reference.py            write docs/reference/*.md
+python docs/make_reference.py --check    exit 1 when a page is not what this would write
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbplatform_spawners.cli import make_parser
+from nbplatform_spawners.rules.fields import LANGUAGE
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+SET_AS = {"IdentitySettings": "IdentityMixin"}
+"""Classes whose settings are set under the name of the class that administrators know."""
+MARK = "<!-- generated: {} -->"
+
+
+def registered_classes() -> list[type]:
+    """Return the spawners and authenticators that ``setup.cfg`` registers, in its order."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    points = config["options.entry_points"]
+    lines = [
+        line for group in ("jupyterhub.spawners", "jupyterhub.authenticators") for line in points[group].split("\n")
+    ]
+    targets = [line.partition("=")[2].strip() for line in lines if line.strip()]
+    return [getattr(importlib.import_module(module), name) for module, _, name in (at.partition(":") for at in targets)]
+
+
+def project_settings() -> dict[str, dict[str, Any]]:
+    """Return the project's own settings: name of the class they are set under, to name, to trait."""
+    found: dict[str, dict[str, Any]] = {}
+    for registered in registered_classes():
+        for owner in registered.__mro__:
+            if owner.__module__.startswith("nbplatform_spawners") and hasattr(owner, "class_traits"):
+                own = {
+                    name: trait for name, trait in owner.class_traits(config=True).items() if trait.this_class is owner
+                }
+                if own:
+                    found.setdefault(SET_AS.get(owner.__name__, owner.__name__), {}).update(own)
+    return found
+
+
+def help_of(trait: Any) -> str:
+    """Return a setting's help as Markdown: paragraphs of one sentence a line."""
+    text = inspect.cleandoc(trait.help).replace("``", "`")
+    text = re.sub(r"\.\. versionadded:: *(\S+)", r"Since version \1.", text)
+    text = re.sub(r":\w+:`([^`]*)`", r"`\1`", text)
+    paragraphs = (re.sub(r"\s+", " ", paragraph).strip() for paragraph in re.split(r"\n\s*\n", text))
+    return "\n\n".join(re.sub(r"(?<=[a-z`\")\d]\.) +(?=[A-Z`])", "\n", paragraph) for paragraph in paragraphs)
+
+
+def settings_page() -> str:
+    """Return ``reference/settings.md``'s generated part."""
+    lines = []
+    for owner, traits in project_settings().items():
+        lines += [f"## {owner}", ""]
+        for name, trait in sorted(traits.items()):
+            kind = type(trait).__name__
+            lines += [f"### `c.{owner}.{name}`", "", f"{kind}.", "", help_of(trait), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def rules_tables() -> str:
+    """Return the tables of every key of the rules language, by place."""
+    lines = []
+    for place, said in LANGUAGE.places.items():
+        lines += [f"### Keys of {said}", "", "| key | meaning |", "|---|---|"]
+        for name, key in LANGUAGE.at[place].items():
+            needed = " Required." if key.required else ""
+            lines.append(f"| `{name}` | {_cell(_quoted(key.help))}{needed} |")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def cli_page() -> str:
+    """Return every command with its description, arguments and flags."""
+    lines = []
+    for command, parser in commands(make_parser()):
+        arguments = [action for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]
+        shown = [action for action in arguments if action.dest != "help"]
+        title = " ".join([command, *(str(action.metavar) for action in shown if not action.option_strings)])
+        lines += [f"## `{title}`", "", "```text", (parser.description or "").strip(), "```", ""]
+        if shown:
+            lines += ["| argument | meaning |", "|---|---|"]
+            lines += [f"| `{_argument(action)}` | {_cell(_help(action))} |" for action in shown]
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command that does something, by its full name."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield parser.prog, parser
+    for action in below:
+        for child in action.choices.values():
+            yield from commands(child)
+
+
+def _argument(action: argparse.Action) -> str:
+    name = ", ".join(action.option_strings)
+    value = "" if action.nargs == 0 else action.metavar or "|".join(map(str, action.choices or ()))
+    return f"{name} {value}".strip().replace("|", "\\|")
+
+
+def _help(action: argparse.Action) -> str:
+    return (action.help or "").replace("(%(default)s)", f"(default: `{action.default}`)")
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r"'([^' ]+)'", r"`\1`", text)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+GENERATED = {
+    "settings.md": {"settings": settings_page},
+    "rules.md": {"keys": rules_tables},
+    "cli.md": {"commands": cli_page},
+}
+
+
+def filled(page: str) -> str:
+    """Return a page of the reference with its generated parts made anew.
+
+    Raises:
+        ValueError: the page lacks a mark.
+    """
+    text = (REFERENCE / page).read_text(encoding="utf-8")
+    for name, make in GENERATED[page].items():
+        begin, end = MARK.format(name), MARK.format(f"end of {name}")
+        before, found, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found and found_end):
+            raise ValueError(f"docs/reference/{page} lacks the lines {begin} and {end}")
+        text = f"{before}{begin}\n\n{make()}\n{end}{after}"
+    return text
+
+
+def main() -> int:
+    """Write the pages, or check them; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    stale = [page for page in GENERATED if filled(page) != (REFERENCE / page).read_text(encoding="utf-8")]
+    for page in stale:
+        sys.stdout.write(f"docs/reference/{page} {'is not up to date' if check else 'written'}\n")
+        if not check:
+            (REFERENCE / page).write_text(filled(page), encoding="utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+# JupyterHub on one machine: every user's server runs here, as that user, with what the rules grant.
+#
+# Put this file into the directory that holds `placement_rules/` as well, /etc/jupyterhub say, and start the hub with
+#     JUPYTERHUB_CRYPT_KEY=... jupyterhub -f /etc/jupyterhub/jupyterhub_config.py
+# in the directory where it may keep its database.  docs/how-to/local-deployment.md does it under systemd.
+
+import os
+from pathlib import Path
+
+here = Path(__file__).resolve().parent
+c = get_config()
+
+# Where browsers connect.  Plain HTTP on this machine alone: put a web server with TLS before it for everybody else.
+c.JupyterHub.bind_url = "http://127.0.0.1:8000"
+
+# Who may log in: the accounts of this machine, with their own passwords (PAM) ...
+c.JupyterHub.authenticator_class = "nbplatform-pam"
+# ... or those of one file, for a demo or a small site.  `nbplatform accounts hash` makes its password hashes.
+# c.JupyterHub.authenticator_class = "nbplatform-file"
+# c.IdentityMixin.accounts = str(here / "accounts.yaml")
+
+# JupyterHub lets nobody in unless told so.  Everybody with an account may log in here: what they may start is said
+# by the rules, which grant nothing by default.  `c.Authenticator.allowed_users = {"ada", "ben"}` is the narrow way.
+c.Authenticator.allow_all = True
+
+# May stop other people's servers and open the admin page.  Their rules are the same as everybody's.
+# c.Authenticator.admin_users = {"ada"}
+
+# No server ever runs with a uid or gid outside this range; system accounts and groups (docker, sudo) begin below it.
+c.IdentityMixin.min_uid = 1000
+c.IdentityMixin.min_gid = 1000
+
+# The hub keeps each user's identity (uid, gid, groups) encrypted and does not start without a key.
+# Make one once with `openssl rand -hex 32`, keep it, and give it in the environment as JUPYTERHUB_CRYPT_KEY.
+
+# Servers on this machine, each in its own view of the file system.
+c.JupyterHub.spawner_class = "nbplatform-local"
+c.NbplatformSpawner.site_name = "this site"
+
+# Who gets what.  The files are watched: edit them while the hub runs, after `nbplatform rules check`.
+c.NbplatformSpawner.rules_directory = os.environ.get("NBPLATFORM_RULES", str(here / "placement_rules"))
+
+# Logs of the servers and the small files that belong to them.  Relative to where the hub was started, as its
+# database and its cookie secret are.
+c.LocalSpawner.runtime_directory = str(Path.cwd() / "servers")
+
+# GPUs of this machine that may be granted, by the ids that `nvidia-smi -L` prints.
+# c.LocalSpawner.gpus = ["GPU-..."]
+
+# JupyterLab, and several servers for one user; the rules' quota says how many.
+c.Spawner.default_url = "/lab"
+c.JupyterHub.allow_named_servers = True
+
+# A restart of the hub leaves the servers alone and finds them again.  One second, in place of ten, before the hub
+# answers while it still looks after them.
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.init_spawners_timeout = 1
