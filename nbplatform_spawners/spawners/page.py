@@ -25,6 +25,8 @@ _LABELS = {
     "idle.max_age": "Stopped after",
 }
 
+_NOT_HERE = ("unplaceable", "unreachable", "full", "storage")  # labels of what no permission would change
+
 
 def render_choices(
     site_name: str, decisions: Iterable[Decision], profiles: Mapping[str, Profile], problem: str | None = None
@@ -58,6 +60,7 @@ def _card(decision: Decision, profile: Profile) -> dict[str, Any]:
         "gpus": profile.gpus,
         "gpu_model": profile.gpu_model,
         "allowed": decision.allowed,
+        "verdict": "Not available" if decision.label in _NOT_HERE else "Not allowed",
         "reason": decision.reason,
         "message": decision.message,
         "facts": [_fact(key, decision.fields[key]) for key in _shown(decision)],
@@ -69,7 +72,7 @@ def _card(decision: Decision, profile: Profile) -> dict[str, Any]:
 
 def _shown(decision: Decision) -> list[str]:
     idle = "idle.cull_after_gpu" if decision.gpus and "idle.cull_after_gpu" in decision.fields else "idle.cull_after"
-    skipped = {"idle.cull_after", "idle.cull_after_gpu"} - {idle}
+    skipped = {"idle.cull_after", "idle.cull_after_gpu"} - {idle} | (set() if decision.gpus else {"quota.gpus"})
     return [key for key in _LABELS if key in decision.fields and key not in skipped]
 
 
