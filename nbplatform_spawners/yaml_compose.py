@@ -43,22 +43,25 @@ def _compose(loader: _Loader) -> yaml.Node | None:
     outer: list[list[yaml.Node]] = []
     open_nodes: list[yaml.Node] = []
     left = MAX_NODES
+    scalar, begin, end = yaml.ScalarEvent, yaml.CollectionStartEvent, yaml.CollectionEndEvent
     for event in _events(loader):
         mark = event.start_mark
-        if isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, scalar):
             children.append(yaml.ScalarNode(event.tag or _TEXT, event.value, mark, style=event.style))
-        elif isinstance(event, yaml.CollectionEndEvent):
+        elif isinstance(event, end):
             _close(open_nodes.pop(), children)
             children = outer.pop()
             continue
-        elif isinstance(event, yaml.CollectionStartEvent):
+        elif isinstance(event, begin):
             node = _open(event, mark)
             children.append(node)
             open_nodes.append(node)
             outer.append(children)
             children = []
+        elif isinstance(event, _NODELESS):
+            _refuse(event, left, bool(children))
         left -= 1
-        if left < 0 or len(outer) > MAX_DEPTH or isinstance(event, _NODELESS):
+        if left < 0 or len(outer) > MAX_DEPTH:
             _refuse(event, left, bool(children))
     return children[0] if children else None
 

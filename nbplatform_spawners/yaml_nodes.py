@@ -19,7 +19,10 @@ from .names import bounded
 from .yaml_compose import compose_text
 
 T = TypeVar("T")
-_TAGS = {yaml.ScalarNode: "str", yaml.SequenceNode: "seq", yaml.MappingNode: "map"}
+_TAGS: dict[type[yaml.Node], tuple[str, str]] = {
+    kind: (f"tag:yaml.org,2002:{tag}", "!")
+    for kind, tag in ((yaml.ScalarNode, "str"), (yaml.SequenceNode, "seq"), (yaml.MappingNode, "map"))
+}
 _SHOWN = {yaml.ScalarNode: "text", yaml.SequenceNode: "a list", yaml.MappingNode: "keys and values"}
 
 
@@ -127,7 +130,7 @@ class YamlReader:
             else:
                 self.wrong(node, f"{what}: {_SHOWN[kind]} is expected, not {_SHOWN[type(node)]}")
             return False
-        if node.tag not in (f"tag:yaml.org,2002:{_TAGS[kind]}", "!"):
+        if node.tag not in _TAGS[kind]:
             self.wrong(node, f"{what}: the YAML tag {bounded(node.tag)} is not allowed")
             return False
         return True

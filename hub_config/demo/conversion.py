@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import yaml
 
 
-class UnknownShape(ValueError):  # noqa: N818  the name says it
+class UnknownShape(ValueError):
     """A text is not of the shape that is converted here."""
 
 

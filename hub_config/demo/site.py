@@ -22,7 +22,7 @@ LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 """For passwords that are typed: without l, o, 0 and 1."""
 
 
-class NotOurs(Exception):  # noqa: N818  the name says it
+class NotOurs(Exception):
     """The folder holds something that the demo did not make there."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..mounts import Mount
 from .decision import Decision
 from .model import Origin
-from .units import format_duration, format_size
+from .units import format_count, format_duration, format_size
 
 _MOST_USERS = 20
 Changes = dict[str, tuple[Any, Any]]
@@ -45,7 +45,8 @@ def explain(decision: Decision) -> str:
     lines = [f"{decision.user}, {asked}: {decision.reason}"]
     if decision.message:
         lines.append(f"told to the user: {decision.message}")
-    gpus = f", {decision.gpus} GPU of model {decision.gpu_model or 'any'}" if decision.gpus else ""
+    model = f" of model {decision.gpu_model}" if decision.gpu_model else ""
+    gpus = f", {format_count(decision.gpus, 'GPU')}{model}" if decision.gpus else ""
     lines.append(f"generation {decision.generation[:12]}{gpus}")
     mounts = [(found.mount.target, _mount(found.mount), *_why(found.origin)) for found in decision.mounts]
     env = [(found.name, found.value, *_why(found.origin)) for found in decision.env]
@@ -87,7 +88,11 @@ def changes(old: Decision | None, new: Decision | None) -> Changes:
         old, new: None where the profile does not exist.
     """
     before, after = _view(old), _view(new)
-    if old is None or new is None or old.allowed != new.allowed or old.profile != new.profile:
+    if not (old and old.allowed) and not (new and new.allowed):
+        if old is None or new is None:
+            return {}  # a profile that one may not have comes or goes
+        before["profile"] = after["profile"]
+    elif before["decision"] != after["decision"] or before.get("profile") != after.get("profile"):
         before, after = _summary(before), _summary(after)
     keys = dict.fromkeys((*before, *after))
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
@@ -116,7 +121,7 @@ def _described(profile: str, lines: tuple[str, ...], users: list[str]) -> Iterat
 def _view(decision: Decision | None) -> dict[str, Any]:
     """Return what somebody notices of a decision.  Of a refusal that is no more than why."""
     if decision is None:
-        return {"profile": "does not exist"}
+        return {"decision": "no such profile"}
     if not decision.allowed:  # what it would have had does not matter
         told = {"message": decision.message} if decision.message else {}
         return {"profile": decision.profile, "decision": decision.label, **told}

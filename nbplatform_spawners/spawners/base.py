@@ -169,7 +169,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         # No await from here to the reservation: two starts must not be given the same GPU.
         now = datetime.now(UTC)
         demand = demand_of(decision, self.name)
-        placement = admit(demand, pools, holdings(self.db, self.reservations, now))
+        placement = admit(demand, pools, holdings(self.user.db, self.reservations, now))
         self.reservations.hold(
             Holding(demand.user, demand.server, placement.host, placement.gpus, demand.memory, gpu_count=demand.gpus)
         )
@@ -253,7 +253,7 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
     def commit_state(self) -> None:
         """Write the state to the hub's database now: the hub itself does so only after ``start`` returns."""
         self.orm_spawner.state = self.get_state()
-        self.db.commit()
+        self.user.db.commit()
         self.reservations.release(self.user.name, self.name)
 
     def _let_go(self) -> None:

@@ -63,5 +63,5 @@ def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
     spawner.user_options = {}
     if spawner.orm_spawner is not None:
         spawner.orm_spawner.user_options = {}
-        spawner.db.commit()
+        spawner.user.db.commit()
     return SpawnRefused(refusal)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jupyterhub.traitlets import ByteSpecification
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Float, List, Unicode, default, validate
@@ -18,7 +19,7 @@ from traitlets import Float, List, Unicode, default, validate
 from ..errors import Refusal
 from ..hosts.admit import LiveHost, LivePool
 from ..hosts.local_machine import LocalMachine, probe_machine
-from ..hosts.local_process import LaunchError, LocalProcess, launch, listener_uid, log_tail, status, stop
+from ..hosts.local_process import LaunchError, LocalProcess, launch, listener_uid, log_tail, status, stop, trim_log
 from ..names import slug
 from ..plan import SpawnPlan
 from ..render.local import ungranted_groups
@@ -82,6 +83,15 @@ class LocalSpawner(NbplatformSpawner):
         10.0,
         help="""Seconds that a server has to end by itself at a stop before it is killed.  Default: 10.
         Example: ``c.LocalSpawner.stop_grace = 30``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    max_log_size = ByteSpecification(
+        "10M",
+        help="""Bytes that a server's log may have before it is emptied; looked at whenever the hub polls the server.
+        Default: 10M.  Example: ``c.LocalSpawner.max_log_size = "100M"``.
 
         .. versionadded:: 0.1
         """,
@@ -210,6 +220,7 @@ class LocalSpawner(NbplatformSpawner):
     async def poll(self) -> int | None:
         """Return None while the server runs or is being started, else its exit status (0 when not known)."""
         if self._process is not None:
+            trim_log(Path(self._process.directory), self.max_log_size)
             ended: int | None = status(self._process)
             return ended
         return None if self._start_pending else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..rules.decision import Decided, Decision
+from ..rules.decision import Decided, DecidedMount, Decision
 from ..rules.model import Profile
 from ..rules.units import format_duration, format_size
 
@@ -64,10 +64,13 @@ def _card(decision: Decision, profile: Profile) -> dict[str, Any]:
         "reason": decision.reason,
         "message": decision.message,
         "facts": [_fact(key, decision.fields[key]) for key in _shown(decision)],
-        "mounts": [
-            {"target": one.mount.target, "read_only": one.mount.read_only, "why": _why(one)} for one in decision.mounts
-        ],
+        "mounts": [_mount(one) for one in decision.mounts],
     }
+
+
+def _mount(one: DecidedMount) -> dict[str, Any]:
+    mount = one.mount
+    return {"target": mount.target, "read_only": mount.read_only, "optional": mount.optional, "why": _why(one)}
 
 
 def _shown(decision: Decision) -> list[str]:

@@ -16,6 +16,6 @@ def revoke_tokens(spawner: Spawner) -> None:
         spawner: of the server.
     """
     note = f"Server at {url_path_join(spawner.user.base_url, url_escape_path(spawner.name), '/')}"
-    for token in spawner.db.query(orm.APIToken).filter_by(user=spawner.user.orm_user, note=note):
-        spawner.db.delete(token)
-    spawner.db.commit()
+    for token in spawner.user.db.query(orm.APIToken).filter_by(user=spawner.user.orm_user, note=note):
+        spawner.user.db.delete(token)
+    spawner.user.db.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.components.browser import browser
 from tests.components.hub import Hub, running_hub, stop_server
 from tests.components.need import need
 from tests.hub.conftest import temporary_site
-from tests.hub.site import RULES, Site
+from tests.hub.site import DOUBLES, RULES, Site
 
 LAB = """
 c.Spawner.environment = {}
@@ -51,5 +52,23 @@ def hub(shared_hub: Hub) -> Iterator[Hub]:
 @pytest.fixture
 def user(hub: Hub, tmp_path: Path) -> Iterator[User]:
     """Somebody who opens a browser."""
+    with browsing(hub, tmp_path) as user:
+        yield user
+
+
+@pytest.fixture
+def user_of_a_silent_server(tmp_path: Path) -> Iterator[User]:
+    """Somebody whose server starts and never answers, at a hub of their own."""
+    with temporary_site() as site:
+        config = site.config + "c.JupyterHub.spawner_class = 'tests.hub.doubles.NeverAnswers'\n"
+        with need(running_hub(config, extra_env=DOUBLES)) as hub, browsing(hub, tmp_path) as user:
+            yield user
+
+
+@contextmanager
+def browsing(hub: Hub, pictures: Path) -> Iterator[User]:
+    """A browser that nobody has used, of somebody who does not like moving pages: nothing slides when clicked."""
     with need(browser()) as driver:
-        yield User(driver, hub, tmp_path)
+        user = User(driver, hub, pictures)
+        user.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+        yield user

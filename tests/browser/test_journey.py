@@ -10,10 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from nbplatform_spawners.hosts.local_machine import probe_machine
 from tests.browser.user import User
-from tests.components.browser import browser
-from tests.components.hub import running_hub
-from tests.components.need import need
-from tests.hub.site import ACCOUNTS, DOUBLES, GROUPS, Site
+from tests.hub.site import ACCOUNTS, GROUPS, PASSWORD, Site
 
 CELL = (
     "!id; ls /home /sps; touch ~/of-a-cell /sps/atlas/of-a-cell /cvmfs/of-a-cell; cat /cvmfs/software; echo at its end"
@@ -31,7 +28,7 @@ def test_from_login_to_a_cell_that_runs_as_the_user(user: User, site: Site) -> N
         pytest.skip("this machine gives servers no view of their own: user namespaces are forbidden")
     user.go("/")
     refused_logins_look_the_same(user)
-    user.fill_login("ada", "correct horse")
+    user.fill_login("ada", PASSWORD)
     choose_what_is_allowed(user)
     user.leave_by("#spawn_form [type=submit]")
     user.see(".jp-LabShell .jp-Launcher")
@@ -67,7 +64,7 @@ def choose_what_is_allowed(user: User) -> None:
 def a_cell_runs_as_ada(user: User, site: Site) -> None:
     """The launcher's first card opens a notebook; its first cell shows who and where one is."""
     user.click('.jp-LauncherCard[data-category="Notebook"]')
-    user.see('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    user.see_text("#jp-main-statusbar", "Python 3 (ipykernel) | Idle")  # what is run before is lost
     user.click(".jp-NotebookPanel .jp-Cell .cm-content")
     ActionChains(user.driver).send_keys(CELL).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
     seen = user.see_text(".jp-NotebookPanel .jp-OutputArea", "at its end")
@@ -87,7 +84,8 @@ def a_terminal_runs_as_ada(user: User, site: Site) -> None:
     """A terminal beside the notebook is the same user's; what is shown is a picture, so a file tells."""
     user.click(".lm-DockPanel .lm-TabBar-addButton")
     user.click('.jp-LauncherCard[data-category="Other"][title*="terminal"]')
-    user.see(".jp-Terminal .xterm-helper-textarea").send_keys(COMMAND, Keys.ENTER)
+    user.click(".jp-Terminal .xterm-screen")
+    ActionChains(user.driver).send_keys(COMMAND, Keys.ENTER).perform()
     made = site.top / "home/ada/of-a-whole-terminal"
     user.wait(made.exists, "the file that the terminal makes")
     assert made.read_text().strip() == str(UID)
@@ -109,22 +107,19 @@ def stop_from_the_home_page(user: User) -> None:
     assert user.servers() == {}
 
 
-def test_the_waiting_page_tells_each_step_and_stops_a_start(own_site: Site, user: User) -> None:
+def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_server: User) -> None:
     """While a server does not answer yet, the page says what was done and what is waited for; its button gives up."""
-    config = own_site.config + "c.JupyterHub.spawner_class = 'tests.hub.doubles.NeverAnswers'\n"
-    with need(running_hub(config, extra_env=DOUBLES)) as hub, need(browser()) as driver:
-        waiting = User(driver, hub, user.pictures)
-        waiting.log_in("ben")
-        waiting.leave_by("#spawn_form [type=submit]")
-        waiting.see_text("#progress-message", "Waiting for your server to answer")
-        assert driver.current_url.endswith("/hub/spawn-pending/ben")
-        waiting.click("#progress-details summary")
-        steps = waiting.text("#progress-log").splitlines()
-        assert steps[-4:] == [
-            "Deciding what you may have",
-            "Looking for a place for cpu",
-            "Starting your server on this machine",
-            "Waiting for your server to answer",
-        ]
-        waiting.click("#stop-server-btn")
-        waiting.wait(lambda: hub.api("GET", "users/ben").json["servers"] == {}, "the end of the start")
+    user = user_of_a_silent_server
+    user.log_in("ben")
+    user.leave_by("#spawn_form [type=submit]")
+    user.see_text("#progress-message", "Waiting for your server to answer")
+    assert user.driver.current_url.startswith(f"{user.hub.url}/hub/spawn-pending/ben")
+    user.click("#progress-details summary")
+    assert user.text("#progress-log").splitlines()[-4:] == [
+        "Deciding what you may have",
+        "Looking for a place for cpu",
+        "Starting your server on this machine",
+        "Waiting for your server to answer",
+    ]
+    user.click("#stop-server-btn")
+    user.wait(lambda: user.servers() == {}, "the end of the start")

@@ -100,10 +100,10 @@ def test_the_keyboard_reaches_what_is_allowed_and_nothing_else(user: User) -> No
 def test_a_click_anywhere_on_a_card_chooses_it_and_the_reasons_open_by_themselves(user: User) -> None:
     """The whole card is the button, but for its reasons, which can be opened and read without choosing it."""
     user.log_in("ada")
-    user.click("[data-profile=gpu] summary")
-    assert "Memory: defaults (site.yaml:" in user.text("[data-profile=gpu] details")
-    assert user.see("[data-profile=cpu] input").is_selected()
     user.click("[data-profile=gpu]")
+    assert user.see("[data-profile=gpu] input").is_selected()
+    user.click("[data-profile=lost] summary")
+    assert "Memory: defaults (site.yaml:" in user.text("[data-profile=lost] details")
     assert user.see("[data-profile=gpu] input").is_selected()
 
 

@@ -12,6 +12,7 @@ from selenium.common.exceptions import (
     ElementNotInteractableException,
     NoSuchElementException,
     StaleElementReferenceException,
+    TimeoutException,
 )
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -22,7 +23,7 @@ from tests.components.browser import screenshot
 from tests.components.hub import Hub
 from tests.hub.site import PASSWORD
 
-LIMIT = 90.0  # seconds until what is waited for must show
+LIMIT = 60.0  # seconds until what is waited for must show
 NOT_YET = (
     ElementClickInterceptedException,
     ElementNotInteractableException,
@@ -57,10 +58,10 @@ class User:
         waiting = WebDriverWait(self.driver, LIMIT, poll_frequency=0.1, ignored_exceptions=NOT_YET)
         try:
             return waiting.until(lambda _: what())
-        except Exception:
+        except TimeoutException as late:
             picture = screenshot(self.driver, self.pictures / "in-vain.png")
-            print(f"waited in vain for {name} at {self.driver.current_url}, see {picture}")
-            raise
+            address = self.driver.current_url
+            raise AssertionError(f"waited in vain for {name} at {address}, see {picture}: {late.msg}") from None
 
     def see(self, css: str) -> WebElement:
         """Wait for an element that is shown."""

@@ -129,19 +129,19 @@ TYPED = {
 def test_hash_asks_twice_on_a_terminal_and_shows_nothing(typed: bytes, status: int, said: str) -> None:
     """What is typed is not echoed."""
     main, terminal = pty.openpty()
+    command = [*NBPLATFORM, "hash"]
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True)
     try:
-        with subprocess.Popen(
-            [*NBPLATFORM, "hash"], stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
-        ) as process:
-            seen = b""
-            for line in typed.splitlines(keepends=True):
-                while not seen.rstrip().endswith(b":"):
-                    seen += os.read(main, 1000)
-                os.write(main, line)
-                seen += b"\n"
-            assert process.wait(60) == status
-            seen += os.read(main, 10_000)
+        seen = b""
+        for prompt, line in zip((b"Password: ", b"Again: "), typed.splitlines(keepends=True), strict=True):
+            while prompt not in seen:
+                seen += os.read(main, 1000)
+            os.write(main, line)
+        assert process.wait(60) == status
+        seen += os.read(main, 10_000)
     finally:
+        process.kill()
+        process.wait()
         os.close(main)
         os.close(terminal)
     assert said in seen.decode()

@@ -298,15 +298,15 @@ def test_diff_shows_mounts_variables_and_profiles_that_come_and_go(
     edit(
         site, "50-guests.yaml", "    memory: 2G\n", "    memory: 2G\n    env: {GUEST: me}\n    mounts: [{source: /g}]\n"
     )
-    edit(site, "90-defaults.yaml", "max_age: never", "max_age: 8d")
+    edit(site, "90-defaults.yaml", "max_age: never", "max_age: 5d")
     edit(site, "10-profiles.yaml", "profiles:\n", "profiles:\n  zero: {title: Z, pool: cpu, memory: 1G, allow: true}\n")
     status, lines = diff(capsys, site)
     assert status == 0
     for line in (
         "  mount /g: nothing -> /g",
         "  env GUEST: nothing -> me",
-        "  idle.max_age: never -> 8d",
-        "  profile: does not exist -> zero",
+        "  idle.max_age: never -> 5d",
+        "  decision: no such profile -> allowed",
         "  profile: cpu -> zero",
     ):
         assert line in lines
