@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.traitlets import ByteSpecification
 from jupyterhub.utils import random_port
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
-from traitlets import Float, List, Unicode, default, validate
 
 from ..errors import Refusal
 from ..hosts.admit import LiveHost, LivePool
@@ -28,92 +25,20 @@ from ..rules.model import Host, Pool
 from ..rules.unplaceable import why_unplaceable
 from .base import NbplatformSpawner
 from .errors import ServerFailedError
+from .local_settings import LocalSettings
 
 HERE = "this machine"
 _READY_INTERVAL = 0.05
 _LOG_LIMIT = 2000
+_KILLED = 128 + 9
 
 
-class LocalSpawner(NbplatformSpawner):
+class LocalSpawner(LocalSettings, NbplatformSpawner):
     """Starts servers on the hub's own machine: for a laptop, a workstation, a small group's server, a demo.
 
     As root each server runs with its account's uid, gid and groups; as an ordinary user in a user namespace with
     that uid and gid inside.  What the machine cannot do is said in the hub's log at the first start.
     """
-
-    runtime_directory = Unicode(
-        help="""Directory for what belongs to running servers: their logs and generated ``passwd`` and ``group`` files.
-
-        Default: ``nbplatform-run`` in the hub's working directory.  Made when missing, for the hub's eyes only.
-        Example: ``c.LocalSpawner.runtime_directory = "/run/nbplatform"``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    gpus = List(
-        Unicode(),
-        help="""Ids of this machine's GPUs that may be granted, as ``nvidia-smi -L`` prints them.
-
-        Default: none.  Example: ``c.LocalSpawner.gpus = ["GPU-0a1b", "GPU-2c3d"]``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    gpu_model = Unicode(
-        "",
-        help="""Model of this machine's GPUs, for profiles with a ``gpu_model``.  Default: empty, none.
-        Example: ``c.LocalSpawner.gpu_model = "K80"``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    overcommit = Float(
-        1.0,
-        help="""How many times this machine's memory may be promised to servers, as a factor.  Default: 1.0.
-        Example: ``c.LocalSpawner.overcommit = 1.5``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    stop_grace = Float(
-        10.0,
-        help="""Seconds that a server has to end by itself at a stop before it is killed.  Default: 10.
-        Example: ``c.LocalSpawner.stop_grace = 30``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    max_log_size = ByteSpecification(
-        "10M",
-        help="""Bytes that a server's log may have before it is emptied; looked at whenever the hub polls the server.
-        Default: 10M.  Example: ``c.LocalSpawner.max_log_size = "100M"``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    @default("runtime_directory")
-    def _runtime_directory_default(self) -> str:
-        return str(Path.cwd() / "nbplatform-run")
-
-    @default("cmd")
-    def _cmd_default(self) -> list[str]:
-        return [sys.executable, "-m", "jupyterhub.singleuser"]
-
-    @default("ip")
-    def _ip_default(self) -> str:
-        return "127.0.0.1"
-
-    @validate("overcommit")
-    def _check_overcommit(self, proposal: Any) -> float:
-        if not proposal["value"] > 0:
-            raise ValueError(f"LocalSpawner.overcommit must be above 0, got {proposal['value']}")
-        return float(proposal["value"])
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,7 +47,7 @@ class LocalSpawner(NbplatformSpawner):
     @property
     def machine(self) -> LocalMachine:
         """What this machine can do; looked up once a process, its lacks logged then."""
-        return _machine(self.log)
+        return _machine(self.bwrap or None, tuple(self.readable_paths), self.log)
 
     @classmethod
     def check_configuration(cls, config: Any) -> None:
@@ -275,9 +200,14 @@ class LocalSpawner(NbplatformSpawner):
         self._process = None
 
 
+def _how_it_ended(code: int) -> str:
+    killed = code == _KILLED
+    return "the server was killed, most likely for want of memory" if killed else f"the server ended with {code}"
+
+
 @cache
-def _machine(log: Any) -> LocalMachine:
-    machine = probe_machine()
+def _machine(bwrap: str | None, readable_paths: tuple[str, ...], log: Any) -> LocalMachine:
+    machine = probe_machine(bwrap=bwrap, extra_paths=readable_paths)
     for note in machine.notes:
         log.warning("local backend: %s", note)
     return machine

@@ -67,6 +67,8 @@ def test_every_choice_has_a_name_and_a_reason_in_words(user: User) -> None:
         assert radio["labels"][0], name
         assert radio["about"] is not None, name
         assert ("Why: allowed by " in radio["card"]) == radio["allowed"], name
+    assert "/scratch (if it is there)" in radios["cpu"]["card"]
+    assert "GPUs at once" not in radios["cpu"]["card"]
     assert "Not allowed" in radios["gpu"]["card"]
     assert "no rule allows you the profile 'gpu'" in radios["gpu"]["about"]
     assert "Not allowed" in radios["closed"]["card"]

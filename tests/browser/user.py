@@ -138,7 +138,7 @@ class User:
         self.driver.execute("executeCdpCommand", {"cmd": command, "params": parameters})
 
     def servers(self) -> dict[str, Any]:
-        """The user's servers as the hub's API lists them, of whoever is logged in by the page's own account."""
+        """The servers of whoever the page says is logged in, as the hub's API lists them."""
         name = self.driver.find_element(By.CSS_SELECTOR, "#login_widget span").text
         servers: dict[str, Any] = self.hub.api("GET", f"users/{name}").json["servers"]
         return servers
