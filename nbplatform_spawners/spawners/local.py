@@ -31,6 +31,7 @@ HERE = "this machine"
 _READY_INTERVAL = 0.05
 _LOG_LIMIT = 2000
 _KILLED = 128 + 9
+_NO_INTERNAL_SSL = "nbplatform-local does not support c.JupyterHub.internal_ssl; set it to False"
 
 
 class LocalSpawner(LocalSettings, NbplatformSpawner):
@@ -51,7 +52,13 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
 
     @classmethod
     def check_configuration(cls, config: Any) -> None:
-        """Check the rules and say in the log what this machine cannot do (see the base class)."""
+        """Check the rules and say in the log what this machine cannot do (see the base class).
+
+        Raises:
+            ValueError: ``internal_ssl`` is on.
+        """
+        if config.JupyterHub.get("internal_ssl", False):
+            raise ValueError(_NO_INTERNAL_SSL)
         super().check_configuration(config)
         _ = cls(config=config).machine
 
@@ -112,7 +119,7 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError("nbplatform-local does not support c.JupyterHub.internal_ssl; set it to False")
+        raise NotImplementedError(_NO_INTERNAL_SSL)
 
     async def _wait_until_ready(self, directory: Path) -> None:
         client = AsyncHTTPClient()
