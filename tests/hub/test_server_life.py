@@ -335,5 +335,5 @@ def test_missing_rules_at_start_stop_the_start(own_site: Site) -> None:
 def test_a_setting_that_cannot_hold_here_stops_the_start(own_site: Site) -> None:
     """internal_ssl is said to be unsupported at the hub's start, not to each user at theirs."""
     config = own_site.config + "c.JupyterHub.internal_ssl = True\n"
-    with pytest.raises(HubDied, match="does not support c.JupyterHub.internal_ssl"), running_hub(config):
+    with pytest.raises(HubDied, match="does not support"), running_hub(config):
         pass
