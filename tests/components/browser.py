@@ -67,8 +67,8 @@ def browser() -> Iterator[WebDriver]:
 def running_driver(one: Keeper, driver_program: str) -> str:
     """Start chromedriver; its address."""
     port = free_ports().public
-    # Chromium leaves reports of crashes and caches in HOME.
-    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(one.folder))
+    # Chromium leaves reports of crashes, caches and temporary folders behind.
+    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "TMPDIR"), str(one.folder))
     wait_for_port(one.start([driver_program, f"--port={port}"], env={**os.environ, **places}), port)
     return f"http://127.0.0.1:{port}"
 

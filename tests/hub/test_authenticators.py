@@ -474,6 +474,7 @@ def test_a_group_change_reaches_the_stored_identity_at_the_refresh(hub: Hub, top
 START = """
 c.JupyterHub.authenticator_class = "nbplatform-file"
 c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "TOP/home-of-{username}"
 c.Spawner.args = ["--allow-root"]
 c.FileAuthenticator.accounts = "TOP/accounts.yaml"
 """
@@ -532,6 +533,7 @@ class SiteAuthenticator(IdentityMixin, ForgetsAtRefresh):
 
 c.JupyterHub.authenticator_class = SiteAuthenticator
 c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "TOP/home-of-{username}"
 c.Authenticator.auth_refresh_age = 1
 c.Authenticator.allow_all = True
 c.SiteAuthenticator.accounts = "TOP/accounts.yaml"
