@@ -94,7 +94,16 @@ def try_helper(spec: Mapping[str, Any]) -> tuple[str, int]:
         argv = _launcher(told, status)
         code = _finish(argv, output.fileno(), (told, status))
         output.seek(0)
-        return output.read(4096).decode("utf-8", "replace"), code
+        return "\n".join(map(_plainly, output.read(4096).decode("utf-8", "replace").splitlines())), code
+
+
+def _plainly(line: str) -> str:
+    """Return a line of output; of a line of the status only the sentence in it."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    return str(said.get("failed", line)) if isinstance(said, dict) else line
 
 
 def run_briefly(argv: Sequence[str]) -> tuple[str, int]:
