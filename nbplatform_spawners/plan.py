@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from .hosts.admit import Holding, Placement
@@ -36,7 +37,7 @@ class SpawnPlan:
         hidden: targets that must not be visible, whatever is mounted above them.
         env: the whole environment; holds the server's token, so it is never shown or kept.
         placement: the host and the GPUs.
-        reasons: field to "value's origin, file:line", for the log, the page and the state.
+        reasons: field to "who decided it (file:line)", and ``allow`` to the decision's sentence; for log and state.
         generation: of the rule book.
         gpus: how many GPUs were granted; ``placement.gpus`` names them, unless the backend chooses the devices.
     """
@@ -55,6 +56,10 @@ class SpawnPlan:
     reasons: Mapping[str, str]
     generation: str
     gpus: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
+        object.__setattr__(self, "reasons", MappingProxyType(dict(self.reasons)))
 
     def __repr__(self) -> str:
         """Return a text without the environment, which holds the server's token."""
@@ -138,4 +143,5 @@ def holding_from_state(user: str, server: str, state: Mapping[str, Any]) -> Hold
 
 
 def _reasons(decision: Decision) -> dict[str, str]:
-    return {key: f"{found.origin.by} ({found.origin.where})" for key, found in decision.fields.items()}
+    origins = {key: f"{found.origin.by} ({found.origin.where})" for key, found in decision.fields.items()}
+    return {**origins, "allow": decision.reason}

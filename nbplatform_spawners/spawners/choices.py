@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import Refusal
 from ..rules.decision import Decision
 from ..rules.engine import decide
+from ..rules.units import format_count
 from .page import render_choices
 
 if TYPE_CHECKING:
@@ -48,5 +49,5 @@ def _notice(spawner: NbplatformSpawner) -> str | None:
     problem = spawner.rules.problem
     if problem is None or not spawner.user.admin:
         return None
-    count = len(problem.mistakes)
-    return f"The rule files are bad ({count} mistakes), the last good rules stay in use: {problem.mistakes[0]}"
+    count = format_count(len(problem.mistakes), "mistake")
+    return f"The rule files hold {count}, the last good rules stay in use: {problem.mistakes[0]}"

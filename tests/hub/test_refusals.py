@@ -174,4 +174,10 @@ def test_an_edit_acts_on_the_next_spawn_and_a_broken_file_changes_nothing(hub: H
     time.sleep(2)
     assert start_server(hub, "ben", {"profile": "gpu"})[-1].get("ready")
     assert hub.log_text().count("unknown key 'macht', did you mean 'match'?") == 1
-    assert "nbplatform_rules_bad{" in hub.visit().page("/hub/metrics")
+    assert "last good rules stay in use: site.yaml:" in html.unescape(hub.login("eve", PASSWORD).page("/hub/spawn"))
+    assert "last good rules" not in hub.login("ada", PASSWORD).page("/hub/spawn")
+    bad = f'nbplatform_rules_bad{{directory="{site.rules}"}}'
+    assert f"{bad} 1.0" in hub.visit().page("/hub/metrics")
+    site.write_rules()
+    time.sleep(2)
+    assert f"{bad} 0.0" in hub.visit().page("/hub/metrics")

@@ -81,7 +81,7 @@ def test_a_plan_holds_everything_a_backend_needs() -> None:
         env={"GROUP": "atlas", "JUPYTERHUB_API_TOKEN": TOKEN},
         placement=PLACEMENT,
         reasons={
-            "allow": "deep learning may use GPUs (20-gpu.yaml:2)",
+            "allow": "allowed by rule 'deep learning may use GPUs'",
             "pool": "profile gpu (10-profiles.yaml:4)",
             "image": "profile gpu (10-profiles.yaml:4)",
             "memory": "profile gpu (10-profiles.yaml:4)",
@@ -132,7 +132,7 @@ def test_the_state_is_versioned_and_holds_no_secret() -> None:
         "gpu_count": 1,
         "memory": 16 * 1024**3,
         "started": "2026-11-23T11:00:00+00:00",
-        "reason": "deep learning may use GPUs (20-gpu.yaml:2)",
+        "reason": "allowed by rule 'deep learning may use GPUs'",
     }
     assert tuple(state) == STATE_KEYS
     assert TOKEN not in json.dumps(state)

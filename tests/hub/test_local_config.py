@@ -1,0 +1,34 @@
+"""The configuration that administrators start from, as it is shipped, with the starter rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.components.hub import run_terminal, running_hub, start_server
+from tests.hub.site import PASSWORD, Site
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = f"""
+import os
+c = get_config()
+os.environ["NBPLATFORM_RULES"] = {str(ROOT / "placement_rules")!r}
+load_subconfig({str(ROOT / "hub_config/local/jupyterhub_config.py")!r})
+"""
+
+
+def test_the_shipped_configuration_starts_a_hub_that_serves_jupyterlab(own_site: Site) -> None:
+    """With the file login in place of PAM: the starter rules decide, a server starts, the Lab answers."""
+    config = SHIPPED + (
+        'c.JupyterHub.authenticator_class = "nbplatform-file"\n'
+        f'c.IdentityMixin.accounts = "{own_site.top}/accounts.yaml"\n'
+        f'c.LocalSpawner.runtime_directory = "{own_site.top}/run"\n'
+    )
+    own_site.write_accounts(ada=f"home: {own_site.top}/home/ada")
+    with running_hub(config) as hub:
+        session = hub.login("ada", PASSWORD)
+        assert 'data-profile="cpu" data-allowed="true"' in session.page("/hub/spawn")
+        answer = hub.api("POST", "users/ada/server", json={"user_options": {"profile": "gpu"}})
+        assert (answer.status, answer.headers["X-Nbplatform-Reason"]) == (403, "not-allowed")
+        assert start_server(hub, "ada")[-1].get("ready")
+        assert session.get("/user/ada/lab").status == 200
+        assert run_terminal(hub, "ada", "pwd; ls", session=session).split() == [f"{own_site.top}/home/ada", "of-ada"]
