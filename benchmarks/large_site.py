@@ -1,4 +1,4 @@
-"""A site with 1,000 rules of a realistic mix: what the benchmarks of the rules measure on."""
+"""Sites with 1,000 rules, one of a realistic mix and one of the worst: what the benchmarks of the rules measure on."""
 
 from __future__ import annotations
 
@@ -60,6 +60,19 @@ def rule_files(seed: int = 1) -> dict[str, bytes]:
         text = "rules:\n" + "".join(rules[number * size : (number + 1) * size])
         files[f"{number + 20}-rules.yaml"] = text.encode()
     return files
+
+
+def worst_rule_files() -> dict[str, bytes]:
+    """Return the rule files of a site that no index helps: each of 1,000 rules holds for nearly everybody.
+
+    A rule that says only for whom it does not hold is found under no name, so every decision asks and applies each.
+    """
+    rules = "".join(
+        f"  - name: rule {number}\n    match: {{not: {{groups: [{GROUPS[number % len(GROUPS)]}]}}}}\n"
+        f"    mounts: [{{source: /data/{number}, read_only: true}}]\n    memory: {number % 24 + 1}G\n"
+        for number in range(RULES)
+    )
+    return {"00-base.yaml": _base().encode(), "20-rules.yaml": f"rules:\n{rules}".encode()}
 
 
 def identities(count: int, seed: int = 2) -> Iterator[Identity]:

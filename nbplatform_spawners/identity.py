@@ -102,10 +102,17 @@ class Identity:
         Raises:
             Refusal: with the label ``account``, naming the number and the range.
         """
+        refusal = self.outside(allowed)
+        if refusal is not None:
+            raise refusal
+
+    def outside(self, allowed: IdRange) -> Refusal | None:
+        """Return the refusal that ``check`` raises, or None when uid and gids are inside the range."""
         for what, number in self._numbers():
             low, high = (allowed.uid_min, allowed.uid_max) if what == "uid" else (allowed.gid_min, allowed.gid_max)
             if not low <= number <= high:
-                raise _refused(self.name, f"the {what}, {number}, is outside the allowed range {low} to {high}")
+                return _refused(self.name, f"the {what}, {number}, is outside the allowed range {low} to {high}")
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain dict that is kept in ``auth_state["identity"]`` and in a server's state."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, DirectoryUnavailable, Refusal
+from ..id_options import HELP as _ID_RANGE
+from ..id_options import add_id_range, id_range
 from ..names import bounded
 from .directory import UnknownAccount, open_directory
 from .parse import AccountsFile, parse_accounts
@@ -18,17 +20,22 @@ from .parse import AccountsFile, parse_accounts
 OK, BAD, USAGE, REFUSED = 0, 1, 2, 3
 _SHORTEST_PASSWORD = 8
 
-CHECK_HELP = """\
+CHECK_HELP = f"""\
 Check an accounts file and name every mistake at once, one a line as FILE:LINE: MESSAGE.
-Accounts that are refused for themselves (uid 0, a hostile name) are warnings.
-exit status: 0 good, 1 mistakes
+Accounts that are refused for themselves (uid 0, a hostile name, a gid outside the range) are warnings,
+and so are groups whose names are not safe: no rule can match them.
+{_ID_RANGE}\
+exit status: 0 good, 1 mistakes, 2 wrong use
 
-example:
+examples:
   nbplatform accounts check /etc/jupyterhub/accounts.yaml
+  nbplatform accounts check accounts.yaml --min-uid 60000 --min-gid 100
 """
-SHOW_HELP = """\
+SHOW_HELP = f"""\
 Show one account as the hub will see it, as JSON: numbers, groups, and whether it is valid now.
-exit status: 0 valid, 1 the directory is bad or cannot be asked, 2 no such account, 3 refused
+{_ID_RANGE}\
+With nss, supplementary groups outside it are left out instead.
+exit status: 0 valid, 1 the directory is bad or cannot be asked, 2 wrong use or no such account, 3 refused
 
 examples:
   nbplatform accounts show alice --accounts accounts.yaml
@@ -55,11 +62,13 @@ def add_commands(subparsers: Any) -> None:
     commands = accounts.add_subparsers(required=True, metavar="COMMAND")
     check = _command(commands, "check", "name every mistake of an accounts file", CHECK_HELP, run_check)
     check.add_argument("file", metavar="FILE", type=Path, help="the accounts file")
+    add_id_range(check)
     show = _command(commands, "show", "show one account as the hub will see it", SHOW_HELP, run_show)
     show.add_argument("user", metavar="USER", help="name of the account")
     show.add_argument(
         "--accounts", metavar="SPEC", default="accounts.yaml", help="'nss' or the path of a .yaml file (%(default)s)"
     )
+    add_id_range(show)
     _command(commands, "hash", "print the Argon2 hash of a password", HASH_HELP, run_hash)
 
 
@@ -75,34 +84,48 @@ def run_check(arguments: argparse.Namespace) -> int:
     """Run ``nbplatform accounts check``; return the exit status."""
     path: Path = arguments.file
     try:
+        allowed = id_range(arguments)
+    except ValueError as error:
+        return _fail(str(error), USAGE)
+    try:
         found = parse_accounts(path.read_bytes(), path.name)
     except OSError as error:
         return _fail(f"{path}: {error.strerror}")
     except BadFile as error:
         return _fail(str(error))
-    for name, refusal in sorted(found.refusals.items()):
+    for name, line in found.unsafe_groups.items():
+        kept = f"its members keep gid {found.groups[name]}, no rule can match it"
+        print(f"{path.name}:{line}: warning: group {bounded(name)} has no safe name: {kept}")  # noqa: T201
+    outside = {name: account.identity.outside(allowed) for name, account in found.accounts.items()}
+    refusals = {**found.refusals, **{name: refusal for name, refusal in outside.items() if refusal is not None}}
+    for name, refusal in sorted(refusals.items()):
         print(f"{path.name}: warning: {bounded(name)} is refused: {refusal.message}")  # noqa: T201
-    print(_summary(path, found))  # noqa: T201
+    print(_summary(path, found, len(refusals)))  # noqa: T201
     return OK
 
 
-def _summary(path: Path, found: AccountsFile) -> str:
-    counts = f"{len(found.accounts)} accounts in {len(found.groups)} groups"
-    return f"{path.name}: {counts}, {len(found.password_hashes)} with a password, {len(found.refusals)} refused"
+def _summary(path: Path, found: AccountsFile, refused: int) -> str:
+    good = len(found.accounts) + len(found.refusals) - refused
+    counts = f"{good} accounts in {len(found.groups)} groups"
+    return f"{path.name}: {counts}, {len(found.password_hashes)} with a password, {refused} refused"
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Run ``nbplatform accounts show``; return the exit status."""
     try:
+        allowed = id_range(arguments)
+    except ValueError as error:
+        return _fail(str(error), USAGE)
+    try:
         name = arguments.user.lower() if arguments.user.isascii() else arguments.user
-        account = open_directory(arguments.accounts).lookup(name)
+        account = open_directory(arguments.accounts, allowed).lookup(name)
     except (BadFile, DirectoryUnavailable, ValueError) as error:
         return _fail(str(error))
     except UnknownAccount as refusal:
         return _fail(refusal.message, USAGE)
     except Refusal as refusal:
         return _fail(refusal.message, REFUSED)
-    refused = account.refusal(datetime.now(UTC))
+    refused = account.refusal(datetime.now(UTC)) or account.identity.outside(allowed)
     ends = account.valid_until.isoformat() if account.valid_until else None
     shown = {**account.identity.to_dict(), "valid_until": ends, "refused": refused.message if refused else None}
     print(json.dumps(shown, indent=2))  # noqa: T201

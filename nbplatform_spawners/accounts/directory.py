@@ -26,6 +26,13 @@ class UnknownAccount(Refusal):
         return (UnknownAccount, (self.name,))
 
 
+class NotNow(Refusal):
+    """The account may not be used now, and that is no proof of its end: a password to be changed, a closed door.
+
+    It gets no session and no new server; its running servers are left alone.
+    """
+
+
 class AccountDirectory(Protocol):
     """Where accounts come from.
 
@@ -57,7 +64,7 @@ def open_directory(spec: str, allowed: IdRange | None = None, log: logging.Logge
     Args:
         spec: ``nss``, the machine's own accounts, or the path of a YAML file (``accounts.yaml``).
         allowed: uids and gids that servers may have; NSS drops supplementary groups outside.  Default: ``IdRange()``.
-        log: told when a file that changed is bad.
+        log: told when a file that changed is bad or cannot be read, and of groups whose names are not safe.
 
     Raises:
         ValueError: ``spec`` names neither.
@@ -68,7 +75,7 @@ def open_directory(spec: str, allowed: IdRange | None = None, log: logging.Logge
     if spec == "nss":
         from .nss import NSSDirectory
 
-        return NSSDirectory(allowed or IdRange())
+        return NSSDirectory(allowed or IdRange(), log)
     if spec.endswith(".yaml"):
         from .yaml_file import YamlDirectory
 

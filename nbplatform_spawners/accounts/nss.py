@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import grp
+import logging
 import pwd
 
 from ..errors import DirectoryUnavailable, Refusal
@@ -11,6 +12,7 @@ from ..identity import Account, Identity, IdRange
 from ..mounts import clean_path
 from ..names import bounded, is_safe
 from .directory import UnknownAccount
+from .group_names import DroppedNames
 
 _FIRST_ROOM = 64
 _MOST_ROOM = 65536
@@ -25,12 +27,14 @@ class NSSDirectory:
 
     Args:
         allowed: the gids that servers may have.
+        log: told once of each group whose name is not safe; nobody is told when None.
     """
 
     absence_is_proof = False  # glibc tells "no such name" and "the directory server is down" apart nowhere
 
-    def __init__(self, allowed: IdRange) -> None:
+    def __init__(self, allowed: IdRange, log: logging.Logger | None = None) -> None:
         self.allowed = allowed
+        self._dropped = DroppedNames(log)
 
     def lookup(self, name: str) -> Account:
         """Return the account of this name; see ``AccountDirectory.lookup``."""
@@ -66,8 +70,10 @@ class NSSDirectory:
             group = _group_name(gid)
             if group is not None and is_safe(group) and group not in named:
                 named[group] = gid
-            else:
-                unnamed.append(gid)
+                continue
+            unnamed.append(gid)
+            if group is not None and not is_safe(group):
+                self._dropped.tell(group, gid)
         return named, unnamed
 
 

@@ -37,6 +37,7 @@ class AccountsFile:
         accounts: by the hub's name of the user.
         refusals: accounts whose identity is not safe (uid 0, a hostile name), each with the reason; by name.
         groups: every group's gid by name.
+        unsafe_groups: line of each group whose name is not safe: its gid is kept, its name matches nothing.
         federated: (identity provider, subject) to the name of the account.
         password_hashes: Argon2 hash by name, of those accounts that have one; kept out of the text form.
     """
@@ -44,6 +45,7 @@ class AccountsFile:
     accounts: Mapping[str, Account]
     refusals: Mapping[str, Refusal]
     groups: Mapping[str, int]
+    unsafe_groups: Mapping[str, int]
     federated: Mapping[tuple[str, str], str] = field(repr=False)
     password_hashes: Mapping[str, str] = field(repr=False)
 
@@ -110,6 +112,7 @@ class _Parser:
     def __init__(self, reader: YamlReader) -> None:
         self.reader = reader
         self.groups: dict[str, int] = {}
+        self.unsafe_groups: dict[str, int] = {}
         self.uids: dict[int, str] = {}
         self.federated: dict[tuple[str, str], str] = {}
         self.rows: dict[str, _Row] = {}
@@ -137,6 +140,8 @@ class _Parser:
             what = f"group {bounded(entry.key)}"
             gid = self.reader.convert(entry.node, what, _parse_id)
             self.groups[entry.key] = -1 if gid is None else gid
+            if not is_safe(entry.key):
+                self.unsafe_groups[entry.key] = entry.line
             if gid in gids:
                 self.reader.wrong(entry.line, f"{what}: the gid {gid} is that of group {bounded(gids[gid])}")
             elif gid is not None:
@@ -237,6 +242,7 @@ class _Parser:
             accounts=MappingProxyType(accounts),
             refusals=MappingProxyType(refusals),
             groups=MappingProxyType(self.groups),
+            unsafe_groups=MappingProxyType(self.unsafe_groups),
             federated=MappingProxyType(self.federated),
             password_hashes=MappingProxyType({row.name: row.password for row in self.rows.values() if row.password}),
         )

@@ -34,7 +34,7 @@ class FileAuthenticator(IdentityMixin):
 
     Passwords are Argon2 hashes; ``nbplatform accounts hash`` makes one.  An unknown name and a wrong password look
     the same and cost the same time.  Failed logins are slowed down, by name and by client address, but never by more
-    than a few seconds: nobody can lock somebody else out.
+    than a few seconds; ``Throttle`` says what keeps one person's guesses from locking another one out.
     """
 
     allow_all = Bool(

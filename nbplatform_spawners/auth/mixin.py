@@ -19,7 +19,9 @@ from ..errors import BadFile, DirectoryUnavailable, Refusal
 from ..identity import Account, Identity
 from ..names import bounded, is_safe
 from ..spawners.errors import refuse
+from .address import browser_address
 from .asking import Asker
+from .ended import AccountCheck
 from .errors import LoginRefused
 from .settings import IdentitySettings
 
@@ -41,7 +43,8 @@ class IdentityMixin(IdentitySettings):
     Overridable:
 
     - :meth:`identity_provider`: through which identity provider a login came; called at each login.
-    - :meth:`look_up`: the blocking question itself; called in a thread at login, before each spawn and at refresh.
+    - :meth:`look_up`: the blocking question itself; called in a thread at login, before each spawn, at refresh and
+      in each account check.
 
     A subclass that overrides ``run_post_auth_hook``, ``pre_spawn_start``, ``refresh_user`` or ``check_allow_config``
     calls ``super()``.
@@ -50,6 +53,7 @@ class IdentityMixin(IdentitySettings):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._asker = Asker()
+        self._account_check = AccountCheck(self)
         self._warn_without_key()
 
     # To override
@@ -64,7 +68,7 @@ class IdentityMixin(IdentitySettings):
     def look_up(self, name: str) -> Account:
         """Return the account of ``name``; blocks.
 
-        Called in a thread at login, before each spawn and at refresh.  Call ``super()``.
+        Called in a thread at login, before each spawn, at refresh and in each account check.  Call ``super()``.
 
         Raises:
             Refusal, DirectoryUnavailable: see ``AccountDirectory.lookup``.
@@ -124,12 +128,29 @@ class IdentityMixin(IdentitySettings):
         account.identity.check(self.allowed_ids)
         return account
 
+    async def standing(self, name: str) -> Account | Refusal | None:
+        """Return the account of ``name`` as it is now, or why it is positively refused.
+
+        None where the directory does not know the name and that proves nothing.  Called at refresh and by
+        ``AccountCheck``.
+
+        Raises:
+            DirectoryUnavailable: the directory cannot be asked.
+        """
+        try:
+            return await self._ask(name)
+        except UnknownAccount as refusal:
+            return refusal if self.directory.absence_is_proof else None
+        except Refusal as refusal:
+            return refusal
+
     # Called by the hub
 
     def check_allow_config(self) -> None:
         """Check what can be checked before any user is there.  Called by the hub at its start.
 
-        A bad accounts file, or bad rules, end the start with every mistake and without a traceback.
+        A bad accounts file, or bad rules, end the start with every mistake and without a traceback.  The hub's loop
+        runs here: the account check begins.
         """
         super().check_allow_config()
         try:
@@ -143,6 +164,7 @@ class IdentityMixin(IdentitySettings):
                 self.log.critical("%s", line)
             self.log.critical("the hub does not start with this configuration")
             sys.exit(1)
+        self._account_check.start()
 
     async def authenticate(self, handler: web.RequestHandler | None, data: Any) -> Any:
         """Return what the other class says of a login.  Called by the hub.
@@ -197,16 +219,15 @@ class IdentityMixin(IdentitySettings):
         """Return the address of the browser; ``-`` without a request.
 
         The last of ``X-Forwarded-For`` that is not in ``JupyterHub.trusted_downstream_ips``: a proxy of ours wrote
-        it.  Not ``X-Real-Ip``, which the hub believes and anybody can send.
+        it, unless somebody on the hub's machine asked the hub directly.  Not ``X-Real-Ip``, which the hub believes.
         """
         if handler is None:
             return "-"
-        trusted = getattr(self.parent, "trusted_downstream_ips", ())
         forwarded = handler.request.headers.get("X-Forwarded-For", "")
-        for address in reversed(forwarded.split(",")):
-            if address.strip() and address.strip() not in trusted:
-                return address.strip()[:64]
-        return str(handler.request.remote_ip)
+        connection: Any = handler.request.connection
+        return browser_address(
+            forwarded, getattr(self.parent, "trusted_downstream_ips", ()), connection.context.address
+        )
 
     async def pre_spawn_start(self, user: Any, spawner: Any) -> None:
         """Ask the directory afresh and store the identity.  Called by the hub before each start.
@@ -235,7 +256,7 @@ class IdentityMixin(IdentitySettings):
         """Tell whether a logged-in user may stay so.  Called by the hub every ``auth_refresh_age`` seconds.
 
         No longer when the directory positively says that the account has ended, is gone or is not safe; an
-        unreachable directory changes nothing.  Running servers are not touched here.
+        unreachable directory changes nothing.  Running servers are left to ``AccountCheck``.
         """
         if handler is not None and not hasattr(handler, "_token_authenticated"):
             # JupyterHub 6.1 reads it unset when a refresh by cookie fails.
@@ -244,17 +265,14 @@ class IdentityMixin(IdentitySettings):
         if not result:
             return result
         try:
-            account = await self._ask(user.name)
+            account = await self.standing(user.name)
         except DirectoryUnavailable as error:
             self.log.warning("refresh of user=%s without the account directory: %s", user.name, error)
             return result
-        except UnknownAccount as refusal:
-            if not self.directory.absence_is_proof:
-                return result
-            self.log.warning("user=%s must log in again: %s", user.name, refusal.message)
-            return False
-        except Refusal as refusal:
-            self.log.warning("user=%s must log in again: %s", user.name, refusal.message)
+        if account is None:
+            return result
+        if isinstance(account, Refusal):
+            self.log.warning("user=%s must log in again: %s", user.name, account.message)
             return False
         if isinstance(result, Mapping) and result.get("auth_state") is not None:
             state = await user.get_auth_state() or {}

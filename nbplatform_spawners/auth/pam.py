@@ -6,6 +6,7 @@ import pamela
 from jupyterhub.auth import PAMAuthenticator
 from traitlets import default
 
+from ..accounts.directory import NotNow
 from ..errors import DirectoryUnavailable, Refusal
 from ..identity import Account
 from ..names import bounded
@@ -21,13 +22,15 @@ _REFUSING = {
     27: "its password has ended; change it first",  # PAM_AUTHTOK_EXPIRED
 }
 """What PAM positively says of an account; any other error number only says that it cannot be asked."""
+_ENDED = {13, 16}
+"""Of those, what proves the end; a closed door (``/etc/nologin``) or an old password stops no running server."""
 
 
 class NSSPAMAuthenticator(IdentityMixin, PAMAuthenticator):  # type: ignore[misc]
     """JupyterHub's ``PAMAuthenticator`` with identities: ``accounts`` is ``nss`` unless it is set.
 
     PAM's account check (``check_account``) is asked at login, before each spawn and at refresh, so that an account
-    that ends in ``shadow`` or LDAP gets no new server.
+    that ends in ``shadow`` or LDAP gets no new server and loses those that run.
     """
 
     @default("accounts")
@@ -48,4 +51,5 @@ class NSSPAMAuthenticator(IdentityMixin, PAMAuthenticator):  # type: ignore[misc
             why = _REFUSING.get(error.errno)
             if why is None:
                 raise DirectoryUnavailable(f"PAM service {self.service}: {error}") from None
-            raise Refusal("account", f"account {bounded(name)}: {why}; ask the support desk") from None
+            kind = Refusal if error.errno in _ENDED else NotNow
+            raise kind("account", f"account {bounded(name)}: {why}; ask the support desk") from None

@@ -80,6 +80,18 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         """,
     ).tag(config=True)
 
+    account_check_interval = Integer(
+        600,
+        min=0,
+        help="""Seconds between two rounds in which the account directory is asked about every user with a running
+        server; the servers of an account that has positively ended, is gone or is out of range are stopped.  A
+        directory that cannot be asked stops none, and neither does a name that ``nss`` does not know: that may be
+        an outage.  0 turns it off.  Default: 600.  Example: ``c.IdentityMixin.account_check_interval = 60``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
     @default("enable_auth_state")
     def _enable_auth_state_default(self) -> bool:
         return True

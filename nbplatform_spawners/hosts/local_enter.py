@@ -9,12 +9,16 @@ files: one with ``{"command": […], "env": {…}, "cwd": "…"}``, one that tak
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
 import signal
 import sys
 
 NOT_FOUND = 127
+KEYCTL = {"x86_64": 250, "aarch64": 219}  # number of the system call, by machine
+JOIN_SESSION_KEYRING = 1  # keyctl(2)
 
 
 def find_program(command: str, path: str) -> str:
@@ -41,6 +45,21 @@ def close_others(keep: int) -> None:
                 continue  # the folder's own, closed since
 
 
+def leave_keyring() -> None:
+    """Change to an empty session keyring: the hub's holds root's keys, and all servers could meet in it.
+
+    Raises:
+        OSError: there is none to be had, as for an account that has too many keys already.
+    """
+    number = KEYCTL.get(os.uname().machine)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if number is None or libc.syscall(ctypes.c_long(number), ctypes.c_long(JOIN_SESSION_KEYRING), None) >= 0:
+        return
+    error = ctypes.get_errno()
+    if error not in (errno.ENOSYS, errno.EPERM):  # no keyrings in this kernel, or forbidden: the server can use none
+        raise OSError(error, f"no session keyring of its own: {os.strerror(error)}")
+
+
 def main(spec_fd: int, status_fd: int) -> None:
     """Become the command.  Returns only when that fails, which the status then says."""
     with os.fdopen(spec_fd, encoding="utf-8") as file:
@@ -54,6 +73,7 @@ def main(spec_fd: int, status_fd: int) -> None:
     except OSError:
         os.chdir("/")
     try:
+        leave_keyring()
         program = find_program(spec["command"][0], spec["env"].get("PATH", os.defpath))
         os.write(status_fd, json.dumps({"server-pid": os.getpid()}).encode() + b"\n")
         os.execve(program, spec["command"], spec["env"])  # noqa: S606 - no shell, as meant

@@ -17,11 +17,13 @@ from ..render.local import OpenFiles
 
 ENTER = str(Path(__file__).resolve().with_name("local_enter.py"))
 SUPERVISOR = str(Path(__file__).resolve().with_name("local_supervisor.py"))
+LAUNCHER = str(Path(__file__).resolve().with_name("local_launcher.py"))
 STATUS_FILE, LOG_FILE = "status", "server.log"
-_LAUNCHER = str(Path(__file__).resolve().with_name("local_launcher.py"))
 _CLEAN_ENV: Mapping[str, str] = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 """The environment of all that runs before the server does: nothing of the hub's, nothing of the plan's."""
 _TRIAL_TIMEOUT = 10  # seconds
+_STATUS_LIMIT = 65536  # bytes; a good status has a few hundred
+_MAX_NUMBER = 2**31
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,42 @@ class Progress:
 
 
 def read_progress(directory: Path) -> Progress:
-    """Return what the status file in a server's private folder says; nothing when it cannot be read."""
-    said: dict[str, Any] = {}
+    """Return what the status file in a server's private folder says.
+
+    Never raises: what cannot be read, is damaged or lies behind the first 64 KiB counts as not said.
+    """
     try:
-        text = (directory / STATUS_FILE).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        with (directory / STATUS_FILE).open("rb") as file:
+            text = file.read(_STATUS_LIMIT).decode("utf-8", "replace")
+    except (OSError, ValueError):  # a ValueError for a folder that is no path
         return Progress()
+    said: dict[str, Any] = {}
     for line in text.splitlines():
-        try:
-            said.update(json.loads(line))
-        except ValueError:
-            continue  # half written
+        said.update(_object(line))
     return Progress(
-        pid=said.get("child-pid"),
-        server_pid=said.get("server-pid"),
-        refused=said.get("refused"),
-        failed=said.get("failed"),
-        exit_code=said.get("exit-code"),
+        pid=_number(said.get("child-pid")),
+        server_pid=_number(said.get("server-pid")),
+        refused=_sentence(said.get("refused")),
+        failed=_sentence(said.get("failed")),
+        exit_code=_number(said.get("exit-code")),
     )
+
+
+def _object(line: str) -> dict[str, Any]:
+    """Return the JSON object of a line; an empty one for a line that is half written, damaged or no object."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value < _MAX_NUMBER else None
+
+
+def _sentence(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def start_helper(
@@ -99,11 +119,7 @@ def try_helper(spec: Mapping[str, Any]) -> tuple[str, int]:
 
 def _plainly(line: str) -> str:
     """Return a line of output; of a line of the status only the sentence in it."""
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return line
-    return str(said.get("failed", line)) if isinstance(said, dict) else line
+    return _sentence(_object(line).get("failed")) or line
 
 
 def run_briefly(argv: Sequence[str]) -> tuple[str, int]:
@@ -126,7 +142,7 @@ def _finish(argv: Sequence[str], output: int, pass_fds: tuple[int, ...]) -> int:
 
 
 def _launcher(spec: int, status: int) -> list[str]:
-    return [sys.executable, "-I", "-S", _LAUNCHER, str(spec), str(status)]
+    return [sys.executable, "-I", "-S", LAUNCHER, str(spec), str(status)]
 
 
 def _detached(output: int) -> dict[str, Any]:

@@ -7,21 +7,34 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import NbplatformError, Refusal
 from ..plan import SpawnPlan
+from ..render.local import ENTER as ENTER_INSIDE
+from ..rules.units import format_size
 from . import cgroups
-from .local_helper import LOG_FILE, STATUS_FILE, Progress, read_progress, start_helper
+from .local_find import command_line, first_process, groups_of, is_sandbox
+from .local_helper import ENTER, STATUS_FILE, Progress, read_progress, start_helper
+from .local_log import log_tail, trim_log
 from .local_machine import LocalMachine
 from .local_spec import Start, enter_content, helper_spec, write_files
+from .local_state import LocalProcess
 from .proc import boot_id, children, inner_pid, listener_uid, process_info
 
-__all__ = ["LaunchError", "LocalProcess", "launch", "listener_uid", "log_tail", "status", "stop", "trim_log"]
+__all__ = [
+    "LaunchError",
+    "LocalProcess",
+    "find_running",
+    "launch",
+    "listener_uid",
+    "log_tail",
+    "status",
+    "stop",
+    "trim_log",
+]
 
 MAX_PROCESSES = 4096
 """Processes and threads that one server may have."""
@@ -31,57 +44,12 @@ _START_INTERVAL = 0.005
 _STOP_INTERVAL = 0.05
 _KILL_TIMEOUT = 10.0
 _EXIT_TRIES = 100
-_LOG_LIMIT = 2000
-_STATE_NUMBERS = ("pid", "start_time", "server_pid", "server_start_time")
-_STATE_KINDS = {**dict.fromkeys(_STATE_NUMBERS, int), "boot": str, "directory": str, "cgroups": list, "sandboxed": bool}
-_MAX_NUMBER = 2**63
 _started: dict[int, subprocess.Popen[bytes]] = {}
 """The direct children of this process, so that none stays a zombie."""
 
 
 class LaunchError(NbplatformError):
     """A server that could not be started; holds the end of its log."""
-
-
-@dataclass(frozen=True)
-class LocalProcess:
-    """A started server: enough to find it again after a restart of the hub.
-
-    Start times are ticks from the boot; another one means that the process id was used again.
-
-    Attributes:
-        pid, start_time: the sandbox's first process (the supervisor where there is no sandbox).
-        server_pid, server_start_time: the server, its child; both 0 when it ended at once.
-        boot: id of the boot of the machine.
-        directory: the server's private folder.
-        cgroups: absolute paths of its control groups.
-        sandboxed: ending ``pid`` ends all it started.
-    """
-
-    pid: int
-    start_time: int
-    server_pid: int
-    server_start_time: int
-    boot: str
-    directory: str
-    cgroups: tuple[str, ...] = ()
-    sandboxed: bool = True
-
-    def to_state(self) -> dict[str, Any]:
-        """Return the plain dict that a server's state keeps."""
-        return {**asdict(self), "cgroups": list(self.cgroups)}
-
-    @classmethod
-    def from_state(cls, state: object) -> LocalProcess | None:
-        """Return the process that ``to_state`` made plain; None for anything else.  Never raises."""
-        if not isinstance(state, Mapping):
-            return None
-        if any(type(state.get(key)) is not kind for key, kind in _STATE_KINDS.items()):
-            return None
-        numbers_fit = state["pid"] > 1 and all(0 <= state[key] < _MAX_NUMBER for key in _STATE_NUMBERS)
-        if not numbers_fit or not all(isinstance(group, str) for group in state["cgroups"]):
-            return None
-        return cls(**{**{key: state[key] for key in _STATE_KINDS}, "cgroups": tuple(state["cgroups"])})
 
 
 async def launch(plan: SpawnPlan, machine: LocalMachine, directory: Path, server_id: str) -> LocalProcess:
@@ -109,7 +77,10 @@ async def launch(plan: SpawnPlan, machine: LocalMachine, directory: Path, server
     child = None
     try:
         child = _start(start)
-        return _found(await _reached(child, directory), start)
+        progress = await _reached(child, start)
+        process = _found(progress, directory, groups, sandboxed=machine.view is not None)
+        await _executed(process)
+        return process
     except BaseException as error:
         _abandon(child, groups)
         if isinstance(error, OSError):
@@ -148,26 +119,27 @@ async def stop(process: LocalProcess, grace: float) -> bool:
     return is_gone
 
 
-def log_tail(directory: Path, limit: int = _LOG_LIMIT) -> str:
-    """Return the end of a server's log: whole lines of at most ``limit`` bytes, control characters escaped."""
+def find_running(directory: Path) -> LocalProcess | None:
+    """Return the server that runs in a private folder, to be stopped or kept; None when there is none.  Never raises.
+
+    For a folder that no state names: a hub that is killed just after a launch leaves such a server.  The process id
+    in the folder counts only with proof from ``/proc`` that it is still the server's.  A start that is still under
+    way is found as well; as it may go on until it is stopped, ask once more after that.
+
+    Args:
+        directory: private folder of the server.
+    """
     try:
-        with (directory / LOG_FILE).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            end = file.read(limit)
-    except OSError:
-        return ""
-    if size > limit:
-        end = end.partition(b"\n")[2] or end
-    text = end.decode("utf-8", "replace").strip()
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
-
-
-def trim_log(directory: Path, limit: int) -> None:
-    """Empty a log that is longer than ``limit`` bytes, also of a running server: it must not fill the hub's disk."""
-    with suppress(OSError):
-        if (directory / LOG_FILE).stat().st_size > limit:
-            os.truncate(directory / LOG_FILE, 0)
+        directory = _absolute(directory)
+        pid = first_process(directory)
+        if pid is None:
+            return None
+        progress = replace(read_progress(directory), pid=pid)
+        process = _found(progress, directory, groups_of(pid), sandboxed=is_sandbox(pid))
+        is_proved = first_process(directory) == pid and _runs(process, pid, process.start_time)
+    except (OSError, ValueError):
+        return None  # no such folder, or gone meanwhile
+    return process if is_proved else None
 
 
 def _absolute(path: Path) -> Path:
@@ -184,12 +156,12 @@ def _start(start: Start) -> subprocess.Popen[bytes]:
     return child
 
 
-async def _reached(child: subprocess.Popen[bytes], directory: Path) -> Progress:
+async def _reached(child: subprocess.Popen[bytes], start: Start) -> Progress:
     """Wait until the server's command was reached."""
     deadline = time.monotonic() + _START_TIMEOUT
     while True:
         code = child.poll()
-        progress = read_progress(directory)
+        progress = read_progress(start.directory)
         if progress.refused is not None:
             raise Refusal("storage", progress.refused)
         if progress.failed is not None:
@@ -197,18 +169,41 @@ async def _reached(child: subprocess.Popen[bytes], directory: Path) -> Progress:
         if progress.server_pid is not None and progress.pid is not None:
             return progress
         if code is not None:
-            raise LaunchError(f"the server's sandbox ended with {code}; its log ends: {log_tail(directory)}")
-        if time.monotonic() > deadline:
-            raise LaunchError(
-                f"the server was not reached within {_START_TIMEOUT:g} s; does all of its storage answer?"
-            )
+            raise LaunchError(_why_ended(code, start))
+        _check_time(deadline)
         await asyncio.sleep(_START_INTERVAL)
 
 
-def _found(progress: Progress, start: Start) -> LocalProcess:
+def _why_ended(code: int, start: Start) -> str:
+    limit = start.plan.memory
+    if limit is not None and cgroups.ran_out_of_memory(start.cgroups):
+        return f"the server cannot be started with {format_size(limit)} of memory: that limit is too small"
+    return f"the server's sandbox ended with {code}; its log ends: {log_tail(start.directory)}"
+
+
+def _check_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise LaunchError(f"the server was not reached within {_START_TIMEOUT:g} s; does all of its storage answer?")
+
+
+async def _executed(process: LocalProcess) -> None:
+    """Wait until the command took the place of the few lines before it, which say why when it cannot."""
+    deadline = time.monotonic() + _START_TIMEOUT
+    while _runs(process, process.server_pid, process.server_start_time):
+        if command_line(process.server_pid)[3:4] not in ([ENTER], [ENTER_INSIDE]):
+            break
+        _check_time(deadline)
+        await asyncio.sleep(_START_INTERVAL)
+    failed = read_progress(Path(process.directory)).failed
+    if failed is not None:
+        raise LaunchError(failed)
+
+
+def _found(progress: Progress, directory: Path, groups: tuple[str, ...], *, sandboxed: bool) -> LocalProcess:
+    """Return the processes that the progress speaks of; the only child where it does not name the server yet."""
     pid = progress.pid or 0
     first = process_info(pid)
-    server_pid = next((child for child in children(pid) if inner_pid(child) == progress.server_pid), 0)
+    server_pid = next((child for child in children(pid) if progress.server_pid in (None, inner_pid(child))), 0)
     server = process_info(server_pid)
     return LocalProcess(
         pid=pid,
@@ -216,9 +211,9 @@ def _found(progress: Progress, start: Start) -> LocalProcess:
         server_pid=server_pid,
         server_start_time=0 if server is None else server.start_time,
         boot=boot_id(),
-        directory=str(start.directory),
-        cgroups=start.cgroups,
-        sandboxed=start.machine.view is not None,
+        directory=str(directory),
+        cgroups=groups,
+        sandboxed=sandboxed,
     )
 
 

@@ -88,7 +88,8 @@ def helper_spec(start: Start, command: str, files: OpenFiles) -> dict[str, Any]:
         return {**spec, "argv": supervised, **_staged(start.plan, (), ())}
     view = _with_environment(machine.view, command)
     argv = sandbox_argv(start.plan, view, str(start.directory), files)
-    return {**spec, "argv": argv, **_staged(start.plan, view.folders, view.environment)}
+    shown = view.environment if view.resolver is None else (*view.environment, view.resolver)
+    return {**spec, "argv": argv, **_staged(start.plan, view.folders, shown)}
 
 
 def _staged(plan: SpawnPlan, folders: tuple[str, ...], environment: tuple[str, ...]) -> Mapping[str, Any]:

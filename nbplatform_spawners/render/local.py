@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol
 
 from ..errors import Refusal
@@ -25,6 +26,8 @@ SYSTEM = -1
 
 _SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", "/sys")
 _MOUNTABLE = ("/usr/local", "/usr/share", "/usr/src", "/dev/shm")  # noqa: S108 - names, nothing is written
+_MADE_WITHIN = ("/run", "/var")
+"""Folders in which the view makes some of its own: root would make them in storage that is mounted there."""
 _WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each server gets its own
 
 
@@ -199,7 +202,8 @@ def _check_target(mount: Mount) -> None:
     target = mount.target
     generated = target.startswith("/etc/ld.so") or target in (f"/etc/{name}" for name in GENERATED)
     mountable = any(_within(target, folder) for folder in _MOUNTABLE) or is_below(target, "/etc")
-    system = target == "/" or any(_within(target, folder) for folder in _SYSTEM_FOLDERS)
+    own = target in ("/", *_MADE_WITHIN) or _within(target, str(PurePosixPath(ENTER).parent))
+    system = own or any(_within(target, folder) for folder in _SYSTEM_FOLDERS)
     if generated or (system and not mountable):
         raise Refusal("storage", f"{mount.source} cannot be mounted on {target}: that is a part of the system")
 

@@ -57,7 +57,7 @@ CASES: Language = Language(
         Key("hosts", ("expect",), kinds.ONE_OR_NAMES, "Names of hosts."),
         Key("image", ("expect",), kinds.IMAGE, "What is run."),
         Key("memory", ("expect",), kinds.SIZE, "Limit of memory."),
-        Key("cpu", ("expect",), kinds.NUMBER, "Limit of CPUs."),
+        Key("cpu", ("expect",), kinds.CPU, "Limit of CPUs."),
         Key("quota", ("expect",), fields.block("quota"), "Limits for the user."),
         Key("idle", ("expect",), fields.block("idle"), "When an idle server is stopped."),
         Key("mounts", ("expect",), list_of(_MOUNT), "Mounts that must be there, by target or in detail."),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 from ..errors import Mistake
-from ..identity import Account
 from ..names import bounded
-from .engine import decide
 from .model import Match, Rule, RuleBook
 from .overlap import may_overlap
 from .patterns import make_patterns
+from .people import People
 
 _MOST_NAMES = 5
 
@@ -21,20 +20,16 @@ def find_warnings(book: RuleBook) -> tuple[Mistake, ...]:
     return tuple(sorted([*_late_refusals(book), *_silent_messages(book), *_empty_rules(book)]))
 
 
-def find_account_warnings(
-    book: RuleBook, accounts: Mapping[str, Account], refused: Iterable[str], now: datetime
-) -> tuple[Mistake, ...]:
+def find_account_warnings(book: RuleBook, people: People, now: datetime) -> tuple[Mistake, ...]:
     """Return what is suspicious in a rule book for these accounts.
 
     Args:
         book: the rules.
-        accounts: every account, by name.
-        refused: names of accounts whose identity is refused: they exist all the same.
+        people: every account; those that are refused exist all the same.
         now: aware time for which the decisions are made.
     """
-    users = frozenset((*accounts, *refused))
-    groups = frozenset(group for account in accounts.values() for group in account.identity.groups)
-    return tuple(sorted([*_strangers(book, users, groups), *_unplaceable(book, accounts, now)]))
+    groups = frozenset(group for account in people.accounts.values() for group in account.identity.groups)
+    return tuple(sorted([*_strangers(book, frozenset(people.names), groups), *_unplaceable(book, people, now)]))
 
 
 def _late_refusals(book: RuleBook) -> Iterator[Mistake]:
@@ -87,12 +82,13 @@ def _with_never(match: Match) -> Iterator[Match]:
         yield from _with_never(other)
 
 
-def _unplaceable(book: RuleBook, accounts: Mapping[str, Account], now: datetime) -> Iterator[Mistake]:
+def _unplaceable(book: RuleBook, people: People, now: datetime) -> Iterator[Mistake]:
+    admitted = [name for name in people.accounts if people.refusal(name, now) is None]
     for profile in book.profiles.values():
         met: dict[str, list[str]] = {}
-        for name, account in accounts.items():
-            decision = decide(book, account.identity, profile=profile.name, now=now)
-            if decision.label == "unplaceable" and account.refusal(now) is None:
+        for name in admitted:
+            decision = people.decide(book, name, profile=profile.name, now=now)
+            if decision.label == "unplaceable":
                 met.setdefault(decision.reason, []).append(name)
         for reason, names in met.items():
             shown = ", ".join(names[:_MOST_NAMES])

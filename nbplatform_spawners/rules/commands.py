@@ -12,6 +12,7 @@ from typing import Any
 
 from ..accounts.yaml_file import parse_accounts
 from ..errors import BadFile, Mistake, Refusal
+from ..id_options import add_id_range, id_range
 from ..names import bounded
 from ..yaml_nodes import suggestion
 from . import help_texts
@@ -66,6 +67,7 @@ def _add_check(commands: Any) -> None:
     check = _command(commands, "check", "name every mistake in a directory of rules", help_texts.CHECK, run_check)
     check.add_argument("directory", metavar="DIR", type=Path, help="the rules")
     check.add_argument("--accounts", metavar="FILE", type=Path, help="also warn of what does not fit these accounts")
+    add_id_range(check)
 
 
 def _add_explain(commands: Any) -> None:
@@ -90,12 +92,14 @@ def _add_test(commands: Any) -> None:
     test = _command(commands, "test", "run the cases that the site wrote", help_texts.TEST, run_test)
     test.add_argument("directory", metavar="DIR", type=Path, help="the rules; the cases are in DIR/tests/*.yaml")
     test.add_argument("--accounts", metavar="FILE", type=Path, help="(default: accounts.yaml beside DIR, if it exists)")
+    add_id_range(test)
 
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", metavar="TIME", type=_time, help="such as 2026-11-24T08:00+01:00 (default: now)")
     parser.add_argument("--provider", metavar="I", help="identity provider they come through (default: a local login)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="(%(default)s)")
+    add_id_range(parser)
 
 
 def run_check(arguments: argparse.Namespace) -> int:
@@ -107,7 +111,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     except BadFile as error:
         mistakes += error.mistakes
     try:
-        people = _people(arguments.accounts) if arguments.accounts else None
+        people = _people(arguments.accounts, arguments) if arguments.accounts else None
     except BadFile as error:
         mistakes += error.mistakes
     if book is None or mistakes:
@@ -115,7 +119,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         return BAD
     warnings = list(find_warnings(book))
     if people:
-        warnings += find_account_warnings(book, people.accounts, people.refusals, datetime.now(UTC))
+        warnings += find_account_warnings(book, people, datetime.now(UTC))
     _say(f"{warning.file}:{warning.line}: warning: {warning.message}" for warning in sorted(warnings))
     _say([_summary(book, len(warnings))])
     return GOOD
@@ -125,7 +129,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
     """Run ``nbplatform rules explain``; return the exit status."""
     if bool(arguments.user) == arguments.all:
         raise _WrongUse("name a USER, or say --all")
-    book, people = load(arguments.rules), _people(arguments.accounts)
+    book, people = load(arguments.rules), _people(arguments.accounts, arguments)
     now: datetime = arguments.at or datetime.now(UTC)
     if arguments.profile is not None:
         _demand("profile", arguments.profile, book.profiles)
@@ -144,7 +148,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 def run_diff(arguments: argparse.Namespace) -> int:
     """Run ``nbplatform rules diff``; return the exit status."""
-    people = _people(arguments.accounts)
+    people = _people(arguments.accounts, arguments)
     found = _differences(load(arguments.old), load(arguments.new), people, arguments)
     if arguments.format == "json":
         for (user, profile), change in found.items():
@@ -164,7 +168,7 @@ def run_test(arguments: argparse.Namespace) -> int:
         raise _WrongUse(
             f"there is no accounts.yaml beside {bounded(directory)}; name the accounts with --accounts FILE"
         )
-    book, people = load(directory), _people(accounts)
+    book, people = load(directory), _people(accounts, arguments)
     if not (directory / "tests").is_dir():
         raise BadFile([Mistake("tests", 0, f"{bounded(directory)} has no folder 'tests' with cases (*.yaml)")])
     files = {f"tests/{name}": content for name, content in read_files(directory / "tests").items()}
@@ -223,14 +227,18 @@ def _differences(
     return found
 
 
-def _people(path: Path) -> People:
+def _people(path: Path, arguments: argparse.Namespace) -> People:
+    try:
+        allowed = id_range(arguments)
+    except ValueError as error:
+        raise _WrongUse(str(error)) from None
     try:
         content = path.read_bytes()
     except OSError as error:
         shown = bounded(path, 200)[1:-1]
         raise BadFile([Mistake(shown, 0, f"the accounts file cannot be read: {error.strerror}")]) from None
     found = parse_accounts(content, path.name)
-    return People(found.accounts, found.refusals)
+    return People(found.accounts, found.refusals, allowed)
 
 
 def _time(text: str) -> datetime:

@@ -161,7 +161,7 @@ LANGUAGE: Language = Language(
         _key("hosts", _CHOSEN, kinds.ONE_OR_NAMES, "Where: only these hosts of the pools."),
         _key("image", _ANY, kinds.IMAGE, "What to run."),
         _key("memory", _ANY, kinds.SIZE, "Limit of memory, also what is promised on the host."),
-        _key("cpu", _ANY, kinds.NUMBER, "Limit of CPUs; not reserved."),
+        _key("cpu", _ANY, kinds.CPU, "Limit of CPUs; not reserved."),
         _key("quota", _ANY, block("quota"), "How much one user may hold at once, pending servers included."),
         _key("idle", _ANY, block("idle"), "When an idle server is stopped."),
         _key("mounts", _ANY, list_of(block("mount")), "Storage that the server sees, besides the system's own."),

@@ -13,7 +13,7 @@ from ..mounts import clean_path
 from ..names import bounded, is_safe
 from ..yaml_nodes import YamlReader, parse_bool
 from .template import Template, parse_template
-from .units import parse_duration, parse_number, parse_size, parse_time, parse_whole
+from .units import MIN_CPU, parse_cpu, parse_duration, parse_number, parse_size, parse_time, parse_whole
 
 Read = Callable[[YamlReader, yaml.Node, str], Any]
 """Reads one value: reader, node and what it is, for messages.  Notes mistakes in the reader."""
@@ -234,6 +234,7 @@ SIZE = scalar(parse_size, {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?[KMG
 DURATION = scalar(parse_duration, {"type": "string", "pattern": "^(never|([0-9]+[smhdw])+)$"})
 WHOLE = scalar(parse_whole, {"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$"})
 NUMBER = scalar(parse_number, {"type": ["number", "string"], "exclusiveMinimum": 0, "pattern": r"^[0-9]+(\.[0-9]+)?$"})
+CPU = scalar(parse_cpu, {**NUMBER.schema, "minimum": MIN_CPU})
 TIME = scalar(
     parse_time,
     {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Literal
 
-from ..mounts import Propagation
+from ..mounts import Mount, Propagation, clean_path
 from .index import RuleIndex, make_index
 from .patterns import Patterns
 from .template import Template
@@ -55,6 +54,10 @@ class MountEntry:
     Attributes:
         target: where it appears; defaults to the source.
         source: path on the host; None for ``hide: true``, which takes the target away.
+        fixed: the mount where no placeholder is to be filled in, made once; a hidden target is its own source.
+
+    Raises:
+        ValueError: a path without placeholders is not a clean one.
     """
 
     target: Template
@@ -62,6 +65,22 @@ class MountEntry:
     read_only: bool = False
     propagation: Propagation = "private"
     optional: bool = False
+    fixed: Mount | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = self.target.names or (self.source and self.source.names)
+        object.__setattr__(self, "fixed", None if names else self.filled({}))
+
+    def filled(self, values: Mapping[str, str]) -> Mount | None:
+        """Return the mount with its placeholders filled in, or None when ``values`` lacks one."""
+        target = self.target.fill(values)
+        source = self.source.fill(values) if self.source else target
+        if target is None or source is None:
+            return None
+        path = clean_path(target)
+        return Mount(
+            path if source == target else clean_path(source), path, self.read_only, self.propagation, self.optional
+        )
 
 
 @dataclass(frozen=True)
@@ -180,6 +199,7 @@ class RuleBook:
         defaults_origin: where the defaults stand; None when there are none.
         lists: the named lists, for display; the rules hold their entries already.
         generation: content hash of the files.
+        index: which rules are worth a look for whom; made once, with the book.
     """
 
     pools: Mapping[str, Pool]
@@ -189,11 +209,10 @@ class RuleBook:
     defaults_origin: Origin | None
     lists: Mapping[str, tuple[str, ...]]
     generation: str
+    index: RuleIndex = field(init=False, repr=False, compare=False)
 
-    @cached_property
-    def index(self) -> RuleIndex:
-        """Which rules are worth a look for whom; made once, with the book."""
-        return make_index(_demands(rule.match) for rule in self.rules)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", make_index(_demands(rule.match) for rule in self.rules))
 
 
 def _demands(match: Match) -> dict[str, Patterns]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ..errors import Refusal
-from ..identity import Account
+from ..identity import Account, IdRange
 from .decision import Decision
 from .engine import decide
 from .model import RuleBook
@@ -20,10 +20,12 @@ class People:
     Attributes:
         accounts: by name.
         refusals: accounts that exist but whose identity is refused, by name.
+        allowed: uids and gids that servers may have; the hub's own by default.
     """
 
     accounts: Mapping[str, Account]
     refusals: Mapping[str, Refusal]
+    allowed: IdRange = field(default_factory=IdRange)
 
     @property
     def names(self) -> list[str]:
@@ -33,7 +35,7 @@ class People:
     def decide(
         self, book: RuleBook, user: str, *, profile: str | None, now: datetime, provider: str | None = None
     ) -> Decision:
-        """Return the decision for an account; one that has ended or is not safe is refused.
+        """Return the decision for an account; one that the hub would not let in is refused.
 
         Args:
             book: the rules.
@@ -54,8 +56,23 @@ class People:
         account = self.accounts[user]
         identity = replace(account.identity, provider=provider) if provider else account.identity
         decision = decide(book, identity, profile=profile, now=now)
-        ended = account.refusal(now)
-        return decision.refused(ended) if ended else decision
+        refusal = self.refusal(user, now)
+        return decision.refused(refusal) if refusal else decision
+
+    def refusal(self, user: str, now: datetime) -> Refusal | None:
+        """Return why an account may not be used, in the hub's order, or None: not safe, ended, outside the range.
+
+        Args:
+            user: name of the account.
+            now: aware time of the question.
+
+        Raises:
+            KeyError: no such account.
+        """
+        if user in self.refusals:
+            return self.refusals[user]
+        account = self.accounts[user]
+        return account.refusal(now) or account.identity.outside(self.allowed)
 
     def decide_all(self, book: RuleBook, *, now: datetime, provider: str | None = None) -> Iterator[Decision]:
         """Yield the decision for every account and profile, by name and in file order."""

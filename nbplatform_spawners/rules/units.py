@@ -13,6 +13,8 @@ _SIZE_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _TIME_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 64
 MAX_SIZE = 2**63 - 1
+MIN_CPU = 0.01
+"""What the kernel can hold a server to: a millisecond in each tenth of a second."""
 MAX_DURATION = 100 * 365 * 86400
 
 
@@ -69,6 +71,18 @@ def parse_number(text: str) -> float:
     number = float(text) if len(text) <= _LONGEST and _NUMBER.fullmatch(text) else 0.0
     if not 0 < number < 10**6:
         raise ValueError("a decimal number above 0 and below a million is expected, such as 2 or 0.5")
+    return number
+
+
+def parse_cpu(text: str) -> float:
+    """Return a number of CPUs: a decimal number, at least ``MIN_CPU``.
+
+    Raises:
+        ValueError: not of that form, less, or a million and more.
+    """
+    number = float(text) if len(text) <= _LONGEST and _NUMBER.fullmatch(text) else 0.0
+    if not MIN_CPU <= number < 10**6:
+        raise ValueError(f"a number of CPUs from {MIN_CPU} to below a million is expected, such as 2 or 0.5")
     return number
 
 

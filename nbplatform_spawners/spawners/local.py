@@ -26,11 +26,14 @@ from ..rules.unplaceable import why_unplaceable
 from .base import NbplatformSpawner
 from .errors import ServerFailedError
 from .local_settings import LocalSettings
+from .local_watch import EndWatch, recorded_folders, strays
 
 HERE = "this machine"
 _READY_INTERVAL = 0.05
 _LOG_LIMIT = 2000
 _KILLED = 128 + 9
+_swept: set[Path] = set()
+"""Runtime directories that this process has looked through for servers that nobody knows."""
 _NO_INTERNAL_SSL = "nbplatform-local does not support c.JupyterHub.internal_ssl; set it to False"
 
 
@@ -44,6 +47,7 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._process: LocalProcess | None = None
+        self._watch: EndWatch | None = None
 
     @property
     def machine(self) -> LocalMachine:
@@ -64,10 +68,22 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
 
     async def live_pools(self, decision: Decision) -> tuple[LivePool, ...]:
         """Return this machine as the only pool: here ``pool`` and ``hosts`` choose nothing."""
+        await self._end_strays()
         memory = int(self.machine.memory * self.overcommit)
         self._check_possible(decision, memory)
         host = LiveHost(HERE, memory, gpus=tuple(self.gpus), gpu_model=self.gpu_model or None)
         return (LivePool(HERE, (host,)),)
+
+    async def _end_strays(self) -> None:
+        """End what a killed hub left in the middle of a start, once, before anything is granted."""
+        top = Path(self.runtime_directory)
+        if top in _swept:
+            return
+        _swept.add(top)
+        # The list is made before the first await: nothing that is started meanwhile is in it.
+        for process in list(strays(top, recorded_folders(self.user.db))):
+            self.log.warning("ending a server that no record names: pid %s of %s", process.pid, process.directory)
+            await stop(process, 0)
 
     def _check_possible(self, decision: Decision, memory: int) -> None:
         book = self.book()
@@ -127,11 +143,11 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
         while True:
             ended = await self.poll()
             if ended is not None:
-                raise ServerFailedError(
-                    f"the server ended with {ended}; its log ends: {log_tail(directory, _LOG_LIMIT)}"
-                )
-            if listener_uid(self.port) is not None:
-                self._check_listener()
+                raise ServerFailedError(f"{_how_it_ended(ended)}; its log ends: {log_tail(directory, _LOG_LIMIT)}")
+            found = listener_uid(self.port)
+            if found not in (None, self._expected_uid):
+                raise ServerFailedError(f"port {self.port} was taken by a process of uid {found}; start again")
+            if found is not None:
                 try:
                     await client.fetch(request, request_timeout=5, follow_redirects=False)
                     return
@@ -142,20 +158,42 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
                     self.log.debug("%s listens but does not answer yet", self._log_name)
             await asyncio.sleep(_READY_INTERVAL)
 
-    def _check_listener(self) -> None:
-        """Refuse to send users to a port that another user's process took before the server could."""
-        expected = self._record["identity"]["uid"] if self.machine.mode == "root" else os.getuid()
-        found = listener_uid(self.port)
-        if found not in (None, expected):
-            raise ServerFailedError(f"port {self.port} was taken by a process of uid {found}; start again")
+    @property
+    def _expected_uid(self) -> int:
+        """The uid, seen from outside, of whoever may listen on the server's port."""
+        return int(self._record["identity"]["uid"]) if self.machine.mode == "root" else os.getuid()
 
     async def poll(self) -> int | None:
         """Return None while the server runs or is being started, else its exit status (0 when not known)."""
         if self._process is not None:
             trim_log(Path(self._process.directory), self.max_log_size)
             ended: int | None = status(self._process)
-            return ended
+            found = listener_uid(self.port)
+            if ended is not None or self._start_pending or found in (None, self._expected_uid):
+                return ended
+            self.log.error(
+                "%s is ended: uid %s has its port %s, nobody must be sent there", self._log_name, found, self.port
+            )
+            await self._end(now=True)
+            return 1
         return None if self._start_pending else 0
+
+    def start_polling(self) -> None:
+        """Poll, and look at once when the server ends.  Called by the hub."""
+        super().start_polling()
+        if self._process is not None:
+            pid = self._process.server_pid or self._process.pid
+            self._watch = EndWatch(pid, lambda: self._keep(asyncio.ensure_future(self.poll_and_notify())))
+
+    def stop_polling(self) -> None:
+        """Poll no longer.  Called by the hub."""
+        super().stop_polling()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _keep(self, look: asyncio.Future[None]) -> None:
+        self._look = look  # the event loop itself holds no strong reference
 
     async def stop(self, now: bool = False) -> None:
         """End the server and everything it started.  Never raises on one that is gone."""

@@ -20,8 +20,8 @@ _LABELS = {
     "hosts": "Hosts",
     "quota.servers": "Servers at once",
     "quota.gpus": "GPUs at once",
-    "idle.cull_after": "Stopped when idle for",
-    "idle.cull_after_gpu": "Stopped when idle for",
+    "idle.cull_after": "May be stopped when idle for",
+    "idle.cull_after_gpu": "May be stopped when idle for",
     "idle.max_age": "Stopped after",
 }
 

@@ -38,9 +38,10 @@ class Installed:
 
     def run(self, *argv: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run one of the environment's programs, without what the caller's environment says of Python."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         program = [str(self.bin / argv[0]), *argv[1:]]
-        return subprocess.run(program, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(
+            program, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False
+        )
 
     def metadata(self) -> Message:
         """Return the wheel's METADATA."""
@@ -49,9 +50,16 @@ class Installed:
             return Parser().parsestr(archive.read(name).decode())
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what it says of Python: a caller's PYTHONPATH would show the checkout."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
 def must(argv: Sequence[str | Path], cwd: Path) -> None:
     """Run a command that needs the package index; skip where there is no network, fail for any other reason."""
-    ran = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=280, check=False)
+    ran = subprocess.run(
+        argv, cwd=cwd, env=clean_environment(), capture_output=True, text=True, timeout=280, check=False
+    )
     if ran.returncode and NO_NETWORK.search(ran.stdout + ran.stderr):
         pytest.skip("the package index cannot be reached")
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -69,9 +77,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     must([sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(sources)], folder)
     (wheel,) = folder.glob("*.whl")
-    must([sys.executable, "-m", "venv", "--without-pip", str(folder / "env")], folder)
-    python = folder / "env" / "bin" / "python"
-    must([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", str(wheel)], folder)
+    return install(wheel, str(wheel), folder / "env")
+
+
+def install(wheel: Path, requirement: str, env: Path) -> Installed:
+    """Return a fresh environment into which ``requirement``, the wheel with or without extras, is installed."""
+    must([sys.executable, "-m", "venv", "--without-pip", str(env)], env.parent)
+    python = env / "bin" / "python"
+    must([sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", requirement], env.parent)
     return Installed(wheel, python.parent)
 
 
@@ -93,6 +106,33 @@ def test_the_command_line_works_without_jupyterhub(installed: Installed) -> None
     assert json.loads(installed.run("nbplatform", "rules", "schema").stdout)["$schema"]
     shown = installed.run("nbplatform", "accounts", "show", "alice", "--accounts", accounts)
     assert json.loads(shown.stdout)["name"] == "alice"
+
+
+POINTS = """
+import json
+from importlib.metadata import entry_points
+groups = ("jupyterhub.spawners", "jupyterhub.authenticators")
+found = {point.name: point.load() for group in groups for point in entry_points(group=group)}
+from jupyterhub.auth import Authenticator
+from jupyterhub.spawner import Spawner
+kinds = {"spawner": Spawner, "authenticator": Authenticator}
+print(json.dumps({
+    name: [cls.__module__, *(kind for kind, base in kinds.items() if issubclass(cls, base))]
+    for name, cls in found.items() if name.startswith("nbplatform-")
+}))
+"""
+
+
+def test_with_the_extra_hub_every_entry_point_loads(installed: Installed, tmp_path: Path) -> None:
+    """``pip install nbplatform-spawners[hub]`` brings all that the spawner and both authenticators import."""
+    hub = install(installed.wheel, f"{installed.wheel}[hub]", tmp_path / "env")
+    ran = hub.run("python", "-I", "-c", POINTS, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout) == {
+        "nbplatform-local": ["nbplatform_spawners.spawners.local", "spawner"],
+        "nbplatform-file": ["nbplatform_spawners.auth.file", "authenticator"],
+        "nbplatform-pam": ["nbplatform_spawners.auth.pam", "authenticator"],
+    }
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import sys
 
@@ -34,6 +36,26 @@ class NeverAnswers(LocalSpawner):
         return ["sleep", "600"]
 
 
+BRIEFLY = """
+import http.server, os, time, urllib.parse
+port = urllib.parse.urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"]).port
+server = http.server.HTTPServer(("127.0.0.1", port), http.server.SimpleHTTPRequestHandler)
+server.timeout = 1
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    server.handle_request()
+server.server_close()
+time.sleep(600)
+"""
+
+
+class ServesBriefly(LocalSpawner):
+    """Its server answers (that it knows no page) for some seconds, then closes its port and lives on."""
+
+    def _cmd_default(self) -> list[str]:
+        return [sys.executable, "-c", BRIEFLY]
+
+
 class TakesAnothersPort(LocalSpawner):
     """Somebody else listens on its port before its server does."""
 
@@ -43,3 +65,11 @@ class TakesAnothersPort(LocalSpawner):
             thief.bind(("127.0.0.1", self.port))
             thief.listen()
             return await super().apply_plan(plan)
+
+
+class KillsTheHub(LocalSpawner):
+    """The hub ends by kill -9 when its server runs and is not recorded yet."""
+
+    def commit_state(self) -> None:
+        """End this process."""
+        os.kill(os.getpid(), signal.SIGKILL)

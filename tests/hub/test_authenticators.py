@@ -45,6 +45,7 @@ ACCOUNTS = {
     "sys": "uid: 62006, group: users, groups: [system]",
     "blocked": "uid: 62007, group: users",
     "mal": "uid: 62008, group: users",
+    "mad": "uid: 62010, group: users",
 }
 IDENTITY = {
     "name": "ada",
@@ -63,10 +64,14 @@ from pathlib import Path
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from nbplatform_spawners.auth.file import FileAuthenticator
 from nbplatform_spawners.auth.throttle import Limits
+from nbplatform_spawners.accounts.directory import NotNow
 from nbplatform_spawners.errors import DirectoryUnavailable
 
 class FickleDirectory(FileAuthenticator):
-    '''Cannot be asked while TOP/down exists, does not answer while TOP/hung exists.'''
+    '''Cannot be asked while TOP/down exists, silent while TOP/hung exists, closed while TOP/closed exists.
+
+    What it cannot say of an account that is called "mad" is a defect of its own.
+    '''
 
     login_limits = Limits(free_per_address=10_000, longest=2)  # all tests come from one address
 
@@ -75,6 +80,10 @@ class FickleDirectory(FileAuthenticator):
             raise DirectoryUnavailable("connection refused")
         while Path("TOP/hung").exists():
             time.sleep(0.05)
+        if Path("TOP/closed").exists():
+            raise NotNow("account", "nobody may use this site now")
+        if name == "mad" and Path("TOP/mad").exists():
+            raise LookupError("a defect of the directory")
         return super().look_up(name)
 
     def identity_provider(self, auth_model):
@@ -104,6 +113,7 @@ c.Authenticator.admin_users = {"ben"}
 c.Authenticator.blocked_users = {"blocked"}
 c.IdentityMixin.accounts = "TOP/accounts.yaml"
 c.IdentityMixin.directory_timeout = 1
+c.IdentityMixin.account_check_interval = 1
 """
 
 
@@ -137,8 +147,8 @@ def started(top: Path) -> Iterator[Hub]:
 def hub(started: Hub, top: Path) -> Iterator[Hub]:
     """The module's hub; the accounts, the directory and the users are put back."""
     yield started
-    (top / "down").unlink(missing_ok=True)
-    (top / "hung").unlink(missing_ok=True)
+    for trouble in ("down", "hung", "closed", "mad"):
+        (top / trouble).unlink(missing_ok=True)
     write_accounts(top)
     for user in started.api("GET", "users").json:
         for name in user["servers"]:
@@ -430,8 +440,102 @@ def test_an_unreachable_directory_refuses_what_is_new_and_touches_nothing_else(
         assert time.monotonic() < limit
         time.sleep(0.2)
     assert session.get("/hub/home", redirects=False).status == 200
+    hub.wait_for_log(r"account check: no answer about 1 of 1 users, their servers run on: ")
     assert hub.api("GET", "users/ada").json["servers"][""]["ready"]
     assert run_cell(hub, "ada", "print(6 * 7)") == "42\n"
+
+
+def test_a_vanished_accounts_file_refuses_what_is_new_and_touches_nothing_else(hub: Hub, top: Path) -> None:
+    """It is no "everybody is gone" and no "all as before": as any directory that cannot be asked; said once."""
+    assert server_of(hub, "ben")["ready"]
+    begin = len(hub.log_text())
+    (top / "accounts.yaml").unlink()
+    answer = spawn(hub, "ben")
+    assert (answer.status, answer.headers["X-Nbplatform-Reason"]) == (403, "account")
+    assert "the accounts of this site cannot be looked up now" in answer.json["message"]
+    assert refused(hub, "ada").status == 503
+    two_rounds(hub)
+    assert run_cell(hub, "ben", "print(6 * 7)") == "42\n"
+    write_accounts(top)
+    hub.login("ada", PASSWORD)
+    spawn(hub, "ada")
+    assert identity(hub, "ada") == IDENTITY
+    two_rounds(hub)
+    assert hub.api("GET", "users/ben").json["servers"][""]["ready"]
+    log = hub.log_text()[begin:]
+    assert len(re.findall(r"accounts file \S+ cannot be read: No such file or directory; no logins", log)) == 1
+    assert len(re.findall(r"accounts file \S+ can be read again", log)) == 1
+
+
+def test_a_group_without_a_safe_name_is_logged_once(hub: Hub) -> None:
+    """However often its members log in."""
+    for _ in range(2):
+        hub.login("ada", PASSWORD)
+    assert hub.log_text().count("group 'Domain Users' has no safe name: its members keep gid 61200") == 1
+
+
+# While a server runs
+
+
+def server_of(hub: Hub, name: str, server: str = "") -> dict[str, Any]:
+    """Start somebody's server; what the hub says of it."""
+    hub.api("POST", f"users/{name}")
+    assert start_server(hub, name, server_name=server)[-1].get("ready")
+    found: dict[str, Any] = hub.api("GET", f"users/{name}").json["servers"][server]
+    return found
+
+
+def two_rounds(hub: Hub) -> None:
+    """Wait for the end of two account checks, the second of which began after this moment."""
+    begin = len(hub.log_text())
+    limit = time.monotonic() + 30
+    while hub.log_text()[begin:].count("account check: asked about") < 2:
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def runs(server: dict[str, Any]) -> bool:
+    """Whether a server's process is there."""
+    stat = Path(f"/proc/{server['state']['pid']}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_an_account_that_ends_loses_its_running_servers(hub: Hub, top: Path) -> None:
+    """Ended, gone or out of range: process, route and record go, named servers too.  Everybody else's stay."""
+    begin = len(hub.log_text())
+    wanted = [("ada", ""), ("ada", "second"), ("eve", ""), ("mal", ""), ("ben", ""), ("mad", "")]
+    servers = {key: server_of(hub, *key) for key in wanted}
+    (top / "mad").touch()
+    write_accounts(top, ada=CHANGES["ended"][0], eve=CHANGES["gone"][0], mal="uid: 501, group: users")
+    limit = time.monotonic() + 60
+    while any(hub.api("GET", f"users/{name}").json["servers"] for name in ("ada", "eve", "mal")):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    two_rounds(hub)
+    assert [key for key, server in servers.items() if runs(server)] == [("ben", ""), ("mad", "")]
+    assert run_cell(hub, "ben", "print(6 * 7)") == "42\n"
+    log = hub.log_text()[begin:]
+    told = re.findall(r"user=(\w+) server='(\w*)' is stopped: account '\w+': (it ended|this site|the uid)", log)
+    reasons = {"ada": "it ended", "eve": "this site", "mal": "the uid"}
+    assert sorted(told) == sorted((name, server, reasons[name]) for name, server in wanted if name in reasons)
+    assert "account check of user=mad failed: \"LookupError('a defect of the directory')\"" in log
+    assert "its stop met an error" not in log
+    assert "Traceback" not in log
+    for name, server in wanted[:4]:
+        assert f"Removing user {name} from proxy (/user/{name}/{server}" in log
+
+
+def test_a_closed_door_stops_no_server(hub: Hub, top: Path) -> None:
+    """Who may not come in now (maintenance, a password to be changed) has not ended: no new server, but the old one."""
+    server = server_of(hub, "ben")
+    (top / "closed").touch()
+    assert spawn(hub, "ben").status == 403
+    two_rounds(hub)
+    assert runs(server)
+    assert hub.api("GET", "users/ben").json["servers"][""]["ready"]
 
 
 def test_a_broken_accounts_file_locks_nobody_out(hub: Hub, top: Path) -> None:
@@ -569,3 +673,30 @@ def test_a_changed_key_is_no_hindrance(tmp_path: Path) -> None:
         hub.api("POST", "users/ada/server")
         assert identity(hub, "ada") == IDENTITY
         stop_server(hub, "ada")
+
+
+def test_a_made_up_address_buys_no_guesses_and_writes_nothing_into_the_log(hub: Hub) -> None:
+    """Sent straight to the hub's port, as any program of its machine can: a name's guesses are bounded all the same."""
+    begin = len(hub.log_text())
+
+    def guess(forwarded: str) -> int:
+        with requests.Session() as program:
+            program.trust_env = False
+            program.headers.update({"Sec-Fetch-Mode": "navigate", "X-Real-Ip": "192.0.2.66"})
+            program.get(f"{hub.hub_url}/hub/login", timeout=60)
+            form = {"username": "mallory", "password": WRONG, "_xsrf": program.cookies["_xsrf"]}
+            headers = {"X-Forwarded-For": forwarded}
+            return program.post(f"{hub.hub_url}/hub/login", data=form, headers=headers, timeout=60).status_code
+
+    for number in range(6):
+        assert guess(f"9.9.9.{number} reason=ok user=root") == 403
+    assert guess("fe80::1%x reason=ok user=root") == 403
+    with ThreadPoolExecutor(24) as pool:
+        statuses = list(pool.map(guess, (f"203.0.113.{number}" for number in range(24))))
+    assert set(statuses) == {403, 429}
+    log = hub.log_text()[begin:]
+    assert "login of user='mallory' from=127.0.0.1 waits" in log
+    assert "login of user='mallory' from=fe80::1 waits" in log
+    assert "login refused user='mallory' from=203.0.113." in log
+    for planted in ("user=root", "9.9.9.", "192.0.2.66 waits"):
+        assert planted not in log

@@ -43,6 +43,17 @@ c.PAMAuthenticator.service = "notebooks"
 c.Authenticator.allow_all = True
 c.Authenticator.auth_refresh_age = 1
 """
+ASKED = """
+import json
+from nbplatform_spawners.auth.pam import NSSPAMAuthenticator
+from nbplatform_spawners.errors import NbplatformError
+authenticator = NSSPAMAuthenticator(service=SERVICE, allow_all=True)
+try:
+    authenticator.look_up("ann")
+    print("good")
+except NbplatformError as error:
+    print(type(error).__name__)
+"""
 
 
 def write(accounts: PrivateAccounts, *, groups: tuple[str, ...] = GROUP, **ends: int) -> None:
@@ -157,6 +168,29 @@ def test_an_account_that_has_ended_in_shadow_gets_no_new_server(hub: Hub, accoun
         time.sleep(0.2)
     assert page.status == 302
     assert refused(hub, "eve") == (403, "Invalid username or password")
+
+
+PROOFS = {
+    "a good account": ({}, "account required pam_unix.so", "good"),
+    "the end in shadow": ({"ann": 18000}, "account required pam_unix.so", "Refusal"),
+    "a closed door": ({}, "account required pam_deny.so", "NotNow"),
+    "no such module": ({}, "account required pam_there_is_no_such_module.so", "DirectoryUnavailable"),
+}
+
+
+@pytest.mark.parametrize(("ends", "service", "expected"), PROOFS.values(), ids=PROOFS)
+def test_only_the_end_of_an_account_proves_its_end(
+    accounts: PrivateAccounts, ends: dict[str, int], service: str, expected: str
+) -> None:
+    """What ends running servers is told apart from what only keeps somebody out for now."""
+    write(accounts, **ends)
+    path = accounts.folder / "pam.d" / "asked"
+    path.write_text(f"auth required pam_deny.so\n{service}\n")
+    try:
+        assert accounts.run(f"SERVICE = 'asked'\n{ASKED}").strip() == expected
+    finally:
+        path.unlink()
+        write(accounts)
 
 
 def test_a_broken_pam_service_proves_nothing(hub: Hub, accounts: PrivateAccounts) -> None:

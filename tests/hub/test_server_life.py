@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from nbplatform_spawners.hosts.local_machine import probe_machine
+from nbplatform_spawners.hosts.local_process import find_running
 from tests.components.hub import Hub, HubDied, run_cell, run_terminal, running_hub, start_server, stop_server
+from tests.components.ports import listens
 from tests.components.servers import ServerTrouble
 from tests.hub.site import DOUBLES, PASSWORD, RULES, Site
 
@@ -337,3 +340,51 @@ def test_a_setting_that_cannot_hold_here_stops_the_start(own_site: Site) -> None
     config = own_site.config + "c.JupyterHub.internal_ssl = True\n"
     with pytest.raises(HubDied, match="does not support"), running_hub(config):
         pass
+
+
+def test_kill_9_of_the_hub_in_the_middle_of_a_start_leaves_nobody_a_gpu(own_site: Site) -> None:
+    """A server that runs unrecorded is ended before anything is granted again, its GPU goes to the next."""
+    double = own_site.config.replace('"nbplatform-local"', '"tests.hub.doubles.KillsTheHub"')
+    with running_hub(double, extra_env=DOUBLES, external_proxy=True) as hub:
+        hub.api("POST", "users/ada")
+        hub.api("POST", "users/eve")
+        hub.api("POST", "users/ada/server", json={"user_options": {"profile": "gpu"}})  # the hub dies of it
+        stray = find_running(own_site.top / "run/ada")
+        assert stray is not None
+        hub.restart(own_site.config)
+        assert start_server(hub, "eve", {"profile": "gpu"})[-1].get("ready")
+        assert ends(stray.pid)
+        assert "ending a server that no record names" in hub.log_text()
+
+
+def test_a_route_goes_the_moment_its_server_ends(own_site: Site) -> None:
+    """Long before the next poll: the port of an ended server is free for anybody on the machine."""
+    with running_hub(own_site.config + "c.Spawner.poll_interval = 3600\n", external_proxy=True) as hub:
+        hub.api("POST", "users/ada")
+        for restarted in (False, True):
+            assert start_server(hub, "ada")[-1].get("ready")
+            if restarted:
+                hub.kill9()
+                hub.restart()
+            os.kill(state_of(hub, "ada")["process"]["server_pid"], 9)
+            limit = time.monotonic() + 10
+            while hub.api("GET", "users/ada").json["servers"]:
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+
+
+@needs_root
+def test_a_server_whose_port_another_user_has_is_ended(own_site: Site) -> None:
+    """A server that closed its port still runs, yet nobody may be sent to whoever listens there now."""
+    config = own_site.config.replace('"nbplatform-local"', '"tests.hub.doubles.ServesBriefly"')
+    with running_hub(config + "c.Spawner.poll_interval = 1\n", extra_env=DOUBLES) as hub:
+        hub.api("POST", "users/ada")
+        assert start_server(hub, "ada")[-1].get("ready")
+        state = state_of(hub, "ada")
+        limit = time.monotonic() + 30
+        while listens(state["port"]):
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        with socket.create_server(("127.0.0.1", state["port"])):
+            hub.wait_for_log("uid 0 has its port")
+        assert ends(state["process"]["pid"])

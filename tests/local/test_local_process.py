@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -15,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from nbplatform_spawners.errors import Refusal
+from nbplatform_spawners.hosts.local_helper import Progress, read_progress
 from nbplatform_spawners.hosts.local_process import (
     LaunchError,
     LocalProcess,
+    find_running,
     launch,
     listener_uid,
     log_tail,
@@ -25,7 +28,7 @@ from nbplatform_spawners.hosts.local_process import (
     stop,
     trim_log,
 )
-from nbplatform_spawners.hosts.proc import process_info
+from nbplatform_spawners.hosts.proc import boot_id, process_info
 from nbplatform_spawners.mounts import Mount
 from tests.local.conftest import SERVER_ID, Workshop, ended, until_listed
 from tests.local.plans import ALICE, server_plan
@@ -57,6 +60,49 @@ async def test_a_server_has_no_capability_and_cannot_get_one(workshop: Workshop)
     _, output = await workshop.run(workshop.script("grep -E '^(Cap|NoNewPrivs)' /proc/self/status | tr -d ':\t ' "))
     none = "0" * 16
     assert output.split() == [*(f"Cap{kind}{none}" for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")), "NoNewPrivs1"]
+
+
+KEYRING_HUB = """
+import asyncio, ctypes, os, sys
+from pathlib import Path
+from nbplatform_spawners.hosts.local_machine import probe_machine
+from nbplatform_spawners.hosts.local_process import launch, log_tail, status
+from tests.local.plans import server_plan
+keyctl, add_key = {"x86_64": (250, 248), "aarch64": (219, 217)}.get(os.uname().machine, (-1, -1))
+libc = ctypes.CDLL(None)
+if libc.syscall(keyctl, 1, b"hub", 0, 0, 0) < 0:
+    sys.exit("this kernel gives no session keyring")
+key = libc.syscall(add_key, b"user", b"hub-secret", b"s3cret", 6, -3)
+inside = f'''
+import ctypes
+libc = ctypes.CDLL(None)
+held = ctypes.create_string_buffer(64)
+print("keys", libc.syscall({keyctl}, 11, -3, held, 64))  # bytes that the session keyring lists
+print("read", libc.syscall({keyctl}, 11, {key}, held, 64))
+print("seen", "hub-secret" in open("/proc/keys").read())
+print("own", libc.syscall({add_key}, b"user", b"mine", b"x", 1, -3) > 0)
+'''
+async def main():
+    folder = Path(sys.argv[1])
+    process = await launch(server_plan((sys.executable, "-c", inside)), probe_machine(), folder, "alice")
+    while status(process) is None:
+        await asyncio.sleep(0.02)
+    print(log_tail(folder))
+    print("hub", libc.syscall(keyctl, 11, key, ctypes.create_string_buffer(64), 64))
+asyncio.run(main())
+"""
+
+
+async def test_a_server_has_a_session_keyring_of_its_own(workshop: Workshop) -> None:
+    """The hub's holds keys that only root may read, and would be a place where all users meet."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", KEYRING_HUB, workshop.directory()], capture_output=True, cwd=root, text=True
+    )
+    if "no session keyring" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["keys 0", "read -1", "seen False", "own True", "hub 6"]
 
 
 async def test_what_a_server_writes_belongs_to_the_account(workshop: Workshop) -> None:
@@ -250,7 +296,16 @@ def roots_link_moved_by_the_user(workshop: Workshop) -> str:
     return "home/alice/data"
 
 
-@pytest.mark.parametrize("plant", [link_in_home, link_on_the_way, roots_link_moved_by_the_user])
+def roots_link_moved_by_a_group(workshop: Workshop) -> str:
+    """A link of root's in a folder of root's in which a group may write, and so may have moved it here."""
+    (workshop.folder / "sps/atlas/data").symlink_to("/etc")
+    return "sps/atlas/data"
+
+
+PLANTED = [link_in_home, link_on_the_way, roots_link_moved_by_the_user, roots_link_moved_by_a_group]
+
+
+@pytest.mark.parametrize("plant", PLANTED)
 async def test_a_link_that_a_user_could_plant_is_not_followed(workshop: Workshop, plant: object) -> None:
     """Root would follow it to anybody's files."""
     (workshop.folder / "home/other/deeper").mkdir()
@@ -321,12 +376,55 @@ async def test_a_command_that_is_not_there_is_told(workshop: Workshop) -> None:
         await workshop.start(server_plan(("no-such-program",), [workshop.home]))
 
 
+CANNOT_RUN = {
+    "no such interpreter": ("#!/nowhere/python\n", 0, "No such file or directory"),
+    "no program at all": ("print(1)\n", 0, "Exec format error"),
+    "a variable that is too long": ("#!/bin/sh\n", 1, "Argument list too long"),
+    "too many variables": ("#!/bin/sh\n", 40, "Argument list too long"),
+}
+
+
+@pytest.mark.parametrize(("text", "variables", "why"), CANNOT_RUN.values(), ids=CANNOT_RUN)
+async def test_a_command_that_cannot_be_executed_is_told_each_time(
+    workshop: Workshop, text: str, variables: int, why: str
+) -> None:
+    """Its process is there already when the kernel refuses: whoever looks at that moment must look again."""
+    program = workshop.folder / "home/alice/program"
+    program.write_text(text)
+    program.chmod(0o755)
+    env = {f"V{number}": "x" * (200_000 // variables + 90_000) for number in range(variables)}
+    plan = server_plan(("/home/alice/program",), [workshop.home], env=env)
+    for _ in range(5):
+        with pytest.raises(LaunchError, match=f"^cannot start the server: .*{why}"):
+            await workshop.start(plan)
+
+
+async def test_a_memory_limit_in_which_nothing_starts_is_told(workshop: Workshop) -> None:
+    """In place of a log that is empty."""
+    if not workshop.machine.can_limit:
+        pytest.skip("limits cannot be written here")
+    with pytest.raises(LaunchError, match="cannot be started with 1 KiB of memory: that limit is too small"):
+        await workshop.start(workshop.script("true", memory=1024))
+
+
 async def test_a_sandbox_that_dies_at_once_shows_the_end_of_its_log(workshop: Workshop) -> None:
     """What bubblewrap said is in the error."""
     assert workshop.machine.view is not None
     broken = replace(workshop.machine, view=replace(workshop.machine.view, resolver="/nowhere/resolv.conf"))
     with pytest.raises(LaunchError, match=r"Can't find source path /nowhere/resolv\.conf"):
         await launch(workshop.script("true"), broken, workshop.directory(), "alice")
+
+
+async def test_storage_over_the_resolvers_file_must_show_it(workshop: Workshop) -> None:
+    """Root would make the file in the storage; the start is refused and the storage stays as it was."""
+    assert workshop.machine.view is not None
+    resolver = workshop.storage("resolve", 0, 0, 0o755) / "resolv.conf"
+    resolver.touch()
+    machine = replace(workshop.machine, view=replace(workshop.machine.view, resolver=str(resolver)))
+    over = Mount(str(workshop.folder / "home/other"), str(resolver.parent))
+    with pytest.raises(Refusal, match="hides a part of the server's own environment"):
+        await launch(workshop.script("true", over), machine, workshop.directory(), SERVER_ID)
+    assert list((workshop.folder / "home/other").iterdir()) == []
 
 
 async def test_a_machine_with_a_problem_starts_nothing(workshop: Workshop) -> None:
@@ -433,22 +531,83 @@ async def test_a_server_outlives_the_hub_and_is_found_again(workshop: Workshop) 
     assert process is not None
     workshop.started.append(process)
     assert process.to_state() == state
+    assert find_running(Path(process.directory)) == process
     assert status(process) is None
     assert await stop(process, 10)
     assert status(process) == 143
 
 
+RUNS = b'{"child-pid": %d}\n{"server-pid": 2}\n'
+DAMAGED = {
+    "a number": (b"5\n", 0),
+    "a list": (b"[1]\n", 0),
+    "pairs": (b'[["exit-code", 3]]\n', 0),
+    "null": (b"null\n", 0),
+    "text": (b'"exit-code"\n', 0),
+    "text for a number": (b'{"exit-code": "x"}\n', 0),
+    "a truth for a number": (b'{"exit-code": true}\n', 0),
+    "a fraction": (b'{"exit-code": 1.5}\n', 0),
+    "a negative number": (b'{"exit-code": -1}\n', 0),
+    "a number that no process ends with": (b'{"exit-code": %d}\n' % 2**70, 0),
+    "a number of 5,000 digits": (b'{"exit-code": ' + b"7" * 5000 + b"}\n", 0),
+    "nested deeply": (b"[" * 60_000, 0),
+    "nested deeply in an object": (b'{"exit-code": ' + b'{"a":' * 10_000, 0),
+    "not UTF-8": (b"\xff\xfe\0\n", 0),
+    "half written": (b'{"exit-co', 0),
+    "nothing": (b"", 0),
+    "damage before what counts": (b'null\n[1]\n\xff\n{"exit-code": 3}\n', 3),
+    "what counts behind a flood": (b"x" * 10_000_000 + b'\n{"exit-code": 3}\n', 0),
+}
+
+
+@pytest.mark.parametrize(("damage", "code"), DAMAGED.values(), ids=DAMAGED)
+async def test_a_damaged_status_file_is_an_unknown_exit_status(tmp_path: Path, damage: bytes, code: int) -> None:
+    """It never raises and never returns anything but a number: an error would make the hub forget the server."""
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    (tmp_path / "status").write_bytes(RUNS % (gone.pid + 1) + damage)
+    process = LocalProcess(gone.pid, 1, gone.pid, 1, boot_id(), str(tmp_path))
+    assert status(process) == code
+    assert await stop(process, 0)
+
+
+NO_NUMBERS = {
+    "text": b'{"child-pid": "7", "server-pid": "8", "refused": 1, "failed": ["x"]}',
+    "truths": b'{"child-pid": true, "server-pid": false, "refused": null, "failed": false}',
+    "objects": b'{"child-pid": {}, "server-pid": [], "refused": {}, "failed": {}}',
+}
+
+
+@pytest.mark.parametrize("said", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_progress_of_another_type_is_not_said(tmp_path: Path, said: bytes) -> None:
+    """Numbers are numbers and sentences are text, or nothing."""
+    (tmp_path / "status").write_bytes(said)
+    assert read_progress(tmp_path) == Progress()
+
+
+async def test_a_status_file_that_cannot_be_read_is_an_unknown_exit_status(tmp_path: Path) -> None:
+    """Neither a folder in its place nor a missing one raises."""
+    (tmp_path / "status").mkdir()
+    for folder in (tmp_path, tmp_path / "none"):
+        assert read_progress(folder) == Progress()
+        assert status(LocalProcess(2**31 - 1, 1, 0, 0, boot_id(), str(folder))) == 0
+
+
 async def test_another_process_with_the_same_pid_is_not_the_server(workshop: Workshop) -> None:
     """Neither after a reuse of the pid nor after a restart of the machine; and it is not ended by a stop."""
     with subprocess.Popen(["sleep", "1000"]) as stranger:
-        info = process_info(stranger.pid)
-        assert info is not None
-        now = LocalProcess(stranger.pid, info.start_time, stranger.pid, info.start_time, "", "/nowhere")
-        for other in (replace(now, start_time=info.start_time - 1, server_start_time=info.start_time - 1), now):
-            assert status(other) == 0
-            assert await stop(other, 0)
-        assert stranger.poll() is None
-        stranger.kill()
+        try:
+            info = process_info(stranger.pid)
+            assert info is not None
+            now = LocalProcess(stranger.pid, info.start_time, stranger.pid, info.start_time, boot_id(), "/nowhere")
+            assert status(now) is None
+            earlier = info.start_time - 1
+            for other in (replace(now, start_time=earlier, server_start_time=earlier), replace(now, boot="another")):
+                assert status(other) == 0
+                assert await stop(other, 0)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 GOOD = LocalProcess(2000, 10, 2001, 11, "boot", "/run/alice", ("/sys/fs/cgroup/x",)).to_state()
@@ -465,6 +624,9 @@ GARBAGE = {
     "a huge pid": {**GOOD, "pid": 2**80},
     "a number among the groups": {**GOOD, "cgroups": [1]},
     "groups as text": {**GOOD, "cgroups": "/sys"},
+    "a pid that no kernel gives": {**GOOD, "pid": 2**40},
+    "a folder with a NUL": {**GOOD, "directory": "/run/a\0b"},
+    "a group that cannot be encoded": {**GOOD, "cgroups": ["/sys/\ud800"]},
 }
 
 
@@ -546,3 +708,22 @@ async def test_a_log_is_emptied_while_the_server_writes_it(workshop: Workshop) -
     assert log.stat().st_size == 100_000
     trim_log(log.parent, 50_000)
     assert log.stat().st_size == 0
+
+
+KEEP_SIZE = 1  # fallocate(2)
+
+
+@pytest.mark.parametrize("printed_bytes", [0, 1200])
+def test_blocks_reserved_behind_the_end_of_a_log_are_given_back(tmp_path: Path, printed_bytes: int) -> None:
+    """A server's user has the log open, and can make it hold the disk without making it longer."""
+    log = tmp_path / "server.log"
+    log.write_bytes(b"x" * printed_bytes)
+    with log.open("ab") as file:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.fallocate(file.fileno(), KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(2**22)):
+            pytest.skip(f"this file system reserves no blocks: {os.strerror(ctypes.get_errno())}")
+        assert log.stat().st_size == printed_bytes
+        trim_log(tmp_path, 2**23)
+        assert log.stat().st_blocks * 512 >= 2**22
+        trim_log(tmp_path, 2**21)
+        assert log.stat().st_blocks == 0

@@ -37,13 +37,59 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_check_counts_what_is_good_and_warns_of_who_is_refused(site: Path) -> None:
-    """Exit status 0: one unsafe account locks out nobody else."""
+def test_check_counts_what_is_good_and_warns_of_the_rest(site: Path) -> None:
+    """Exit status 0: one unsafe account locks out nobody else, an unsafe group name locks out nobody at all."""
     done = run("check", "accounts.yaml", cwd=site)
     assert (done.returncode, done.stderr) == (0, "")
-    warning, summary = done.stdout.splitlines()
+    group, warning, summary = done.stdout.splitlines()
+    kept = "has no safe name: its members keep gid 61200, no rule can match it"
+    assert group == f"accounts.yaml:1: warning: group 'Domain Users' {kept}"
     assert warning.startswith("accounts.yaml: warning: 'zero' is refused: ")
     assert summary == "accounts.yaml: 2 accounts in 2 groups, 0 with a password, 1 refused"
+
+
+OUTSIDE = """\
+groups: {users: 61000, docker: 998}
+accounts:
+  alice: {uid: 62001, group: users}
+  low: {uid: 999, group: users}
+  docked: {uid: 62003, group: users, groups: [docker]}
+  zero: {uid: 0, group: users}
+"""
+
+
+def test_check_counts_accounts_outside_the_range_as_refused(site: Path) -> None:
+    """The hub refuses them, in the range that is its default; another range is named by flags."""
+    (site / "accounts.yaml").write_text(OUTSIDE)
+    done = run("check", "accounts.yaml", cwd=site)
+    assert (done.returncode, done.stderr) == (0, "")
+    docked, low, _, summary = done.stdout.splitlines()
+    range_ = "is outside the allowed range 1000 to 4294967294"
+    assert docked == (
+        "accounts.yaml: warning: 'docked' is refused: account 'docked': the gid of group docker, 998, " + range_
+    )
+    assert low == "accounts.yaml: warning: 'low' is refused: account 'low': the uid, 999, " + range_
+    assert summary == "accounts.yaml: 1 accounts in 2 groups, 0 with a password, 3 refused"
+    done = run("check", "accounts.yaml", "--min-uid", "999", "--min-gid", "998", cwd=site)
+    assert done.stdout.splitlines()[-1] == "accounts.yaml: 3 accounts in 2 groups, 0 with a password, 1 refused"
+
+
+SHOWN = {
+    "below": (["low"], 3, "account 'low': the uid, 999, is outside the allowed range 1000 to 4294967294"),
+    "below, in another range": (["low", "--min-uid", "999"], 0, None),
+    "a group": (["docked"], 3, "account 'docked': the gid of group docker, 998, is outside the allowed range 1000 to"),
+    "above": (["alice", "--max-gid", "60999"], 3, "account 'alice': the gid, 61000, is outside"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "status", "refused"), SHOWN.values(), ids=SHOWN)
+def test_show_says_who_is_outside_the_range(site: Path, arguments: list[str], status: int, refused: str | None) -> None:
+    """The account is shown all the same; exit status 3."""
+    (site / "accounts.yaml").write_text(OUTSIDE)
+    done = run("show", *arguments, cwd=site)
+    shown = json.loads(done.stdout)["refused"]
+    assert done.returncode == status
+    assert shown is None if refused is None else shown.startswith(refused)
 
 
 def test_check_names_every_mistake(site: Path) -> None:
@@ -90,6 +136,9 @@ STATUSES = {
     "no directory of that kind": (["show", "alice", "--accounts", "ldap"], 1, "accounts 'ldap' is neither 'nss' nor"),
     "no file": (["show", "alice", "--accounts", "none.yaml"], 1, "the accounts file none.yaml cannot be read"),
     "root of this machine": (["show", "root", "--accounts", "nss"], 3, "account 'root': this user name is not"),
+    "an empty range": (["show", "alice", "--max-uid", "9"], 2, "--min-uid 1000 is more than --max-uid 9"),
+    "an empty range, checked": (["check", "accounts.yaml", "--max-gid", "9"], 2, "--min-gid 1000 is more than"),
+    "a range in words": (["show", "alice", "--min-uid", "one"], 2, "usage: nbplatform accounts show"),
     "no command": ([], 2, "usage: nbplatform accounts"),
     "a short password": (["hash"], 1, "a password has at least 8 characters"),
 }

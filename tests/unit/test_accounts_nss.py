@@ -47,6 +47,16 @@ for name in json.loads(NAMES):
         answers[name] = f"{type(refusal).__name__}: {refusal.message}"
 print(json.dumps(answers))
 """
+TELLS = """
+import logging
+from nbplatform_spawners.accounts.nss import NSSDirectory
+from nbplatform_spawners.identity import IdRange
+logging.basicConfig(format="%(levelname)s %(message)s")
+directory = NSSDirectory(IdRange(gid_max=6500), logging.getLogger("hub"))
+for _ in range(3):
+    for name in ("ann", "gil", "fay"):
+        directory.lookup(name)
+"""
 NAMES = [
     "ann",
     "bob",
@@ -129,6 +139,21 @@ REFUSED = {
 def test_an_account_that_is_unknown_or_unsafe_is_refused(answers: dict[str, Any], name: str, start: str) -> None:
     """With the reason, whatever was asked."""
     assert answers[name].startswith(start)
+
+
+def test_a_group_without_a_safe_name_is_told_once(tmp_path: Path) -> None:
+    """One line for each name, however often its members are looked up; a gid without any name is none."""
+    accounts = PrivateAccounts(tmp_path / "etc")
+    problem = accounts.problem()
+    if problem:
+        pytest.skip(f"a process cannot have accounts of its own here: {problem}")
+    accounts.write("passwd", *PASSWD)
+    accounts.write("group", *GROUP)
+    said = accounts.run("import sys; sys.stderr = sys.stdout\n" + TELLS)
+    assert said.splitlines() == [
+        "WARNING group 'Domain Users' has no safe name: its members keep gid 6002, no rule can match it",
+        "WARNING group 'Domain Guests' has no safe name: its members keep gid 6004, no rule can match it",
+    ]
 
 
 def test_the_groups_are_those_that_the_system_gives() -> None:

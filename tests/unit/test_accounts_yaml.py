@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -117,17 +118,78 @@ def test_a_bad_file_changes_nothing_and_is_logged_once(
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 
-def test_a_vanished_file_changes_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Gone is not empty: nobody is locked out, one line is logged, and the file is taken when it is back."""
+def hide(path: Path) -> None:
+    """Take the file away."""
+    path.rename(path.with_name("aside"))
+
+
+def shut(path: Path) -> None:
+    """Put something in its place that cannot be read as a file, whoever asks."""
+    hide(path)
+    path.mkdir()
+
+
+def put_back(path: Path) -> None:
+    """The file as it was."""
+    if path.exists():
+        path.rmdir()
+    path.with_name("aside").rename(path)
+
+
+@pytest.mark.parametrize("take", [hide, shut])
+def test_a_file_that_cannot_be_read_answers_nothing(
+    path: Path, take: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An outage says nothing about any account: neither "gone" nor "still good"; one line for each outage."""
     directory = YamlDirectory(path)
     caplog.set_level(logging.INFO)
-    aside = path.rename(path.with_name("aside"))
-    for _ in range(3):
+    for outage in (1, 2):
+        take(path)
+        for name in ("bob", "alice", "nobody"):
+            with pytest.raises(DirectoryUnavailable, match=r"accounts\.yaml cannot be read: "):
+                directory.lookup(name)
+        put_back(path)
         assert directory.lookup("bob").identity.uid == 62002
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
-    aside.rename(path)
+        assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"] * outage
+
+
+def test_a_file_that_is_moved_away_for_a_moment_is_waited_for(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Some editors rename the old file first and write the new one then: nobody notices."""
+    directory = YamlDirectory(path)
+    hide(path)
+    writer = threading.Timer(0.2, in_place, (path, HEAD + MORE + BOB))
+    writer.start()
+    try:
+        assert groups(directory) == {"users", "atlas"}
+    finally:
+        writer.join()
+    assert not caplog.records
+
+
+def test_a_bad_file_after_an_outage_still_changes_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was last good holds on: the file can be read again, and what is wrong with it is said."""
+    directory = YamlDirectory(path)
+    path.unlink()
+    with pytest.raises(DirectoryUnavailable):
+        directory.lookup("bob")
+    in_place(path, "accounts: {")
     assert directory.lookup("bob").identity.uid == 62002
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "is bad: " in caplog.text
+
+
+def test_a_group_without_a_safe_name_is_told_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At the start and when it comes in by a change, in one bounded line each; not at each lookup or change."""
+    in_place(path, HEAD.replace("users:", "Domain Users: 61200, users:") + ALICE)
+    directory = YamlDirectory(path, log=logging.getLogger("hub"))
+    long = "x y" * 200
+    for more in ("# one", "# two"):
+        in_place(path, HEAD.replace("users:", f"Domain Users: 61200, {long}: 61201, users:") + ALICE + more + "\n")
+        directory.lookup("alice")
+        directory.lookup("alice")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "group 'Domain Users' has no safe name: its members keep gid 61200, no rule can match it"
+    assert second.startswith("group 'x yx y")
+    assert len(second) < 200
 
 
 def test_a_bad_file_at_the_start_is_an_error_with_every_mistake(path: Path) -> None:

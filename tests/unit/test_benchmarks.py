@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import __main__ as command_line
 from benchmarks import runner
-from benchmarks.large_site import RULES, identities, rule_files
+from benchmarks.large_site import RULES, identities, rule_files, worst_rule_files
 from benchmarks.runner import Benchmark, CannotRun, Figure
 from nbplatform_spawners.rules.parse import parse_rules
 
@@ -102,7 +102,7 @@ def test_a_name_is_given_once() -> None:
 
 def test_the_benchmarks_of_the_rules_are_there() -> None:
     """Every module of the package adds its own by the decorator."""
-    assert {"decide", "edit", "reload"} <= set(runner.find_benchmarks())
+    assert {"decide", "decide_worst", "edit", "reload"} <= set(runner.find_benchmarks())
 
 
 def test_the_median_is_taken_of_all_runs() -> None:
@@ -123,6 +123,7 @@ def test_the_large_site_is_a_thousand_rules_and_many_different_people() -> None:
     """What is measured on is a rule book without a mistake, the same for the same seed."""
     assert len(parse_rules(rule_files()).rules) == RULES == 1000
     assert rule_files(7) == rule_files(7) != rule_files(8)
+    assert len(parse_rules(worst_rule_files()).rules) == RULES
     people = list(identities(50))
     assert len({person.name for person in people}) == 50
     assert len({person.gids for person in people}) > 40

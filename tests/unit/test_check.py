@@ -15,6 +15,7 @@ from nbplatform_spawners.rules.model import Match, RuleBook
 from nbplatform_spawners.rules.overlap import may_overlap
 from nbplatform_spawners.rules.parse import parse_rules
 from nbplatform_spawners.rules.patterns import make_patterns
+from nbplatform_spawners.rules.people import People
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime.fromisoformat("2026-11-23T12:00+01:00")
@@ -148,6 +149,7 @@ accounts:
   bob: {uid: 6002, group: users}
   old: {uid: 6003, group: users, valid_until: 2020-01-01T00:00Z}
   zero: {uid: 0, group: users}
+  low: {uid: 500, group: users}
 """
 
 
@@ -155,7 +157,8 @@ def account_warnings_of(rules: str, extra: bytes = b"") -> list[str]:
     """Return the warnings for some rules and the accounts above."""
     book = parse_rules({"00-profiles.yaml": PROFILES + extra, "10-rules.yaml": rules.encode()})
     found = parse_accounts(ACCOUNTS, "accounts.yaml")
-    return [str(warning) for warning in find_account_warnings(book, found.accounts, found.refusals, NOON)]
+    people = People(found.accounts, found.refusals)
+    return [str(warning) for warning in find_account_warnings(book, people, NOON)]
 
 
 STRANGERS = {
@@ -165,6 +168,7 @@ STRANGERS = {
     "a group without members": ("groups: [empty]", ["no account is in the group 'empty'"]),
     "in a not": ("not: {users: [eve]}", ["no account is called 'eve'"]),
     "an account whose identity is refused exists": ("users: [zero]", []),
+    "an account outside the range exists": ("users: [low]", []),
     "the primary group counts": ("groups: [users]", []),
     "providers are not known here": ("providers: [edugain]", []),
 }
@@ -184,7 +188,7 @@ def test_a_stranger_is_told_once() -> None:
 
 
 def test_whoever_would_be_unplaceable_is_warned_of() -> None:
-    """A profile that no host could ever serve is found before a user finds it; ended accounts do not matter."""
+    """A profile that no host could ever serve is found before a user finds it; refused accounts do not matter."""
     pools = b'pools: {p: {hosts: [{name: h, url: "tcp://h:1", memory: 8G}]}}\n'
     rules = (
         "rules:\n  - {name: a, match: {profiles: [cpu]}, allow: true, pool: p, memory: 4G}\n"

@@ -189,7 +189,61 @@ def test_a_refused_identity_is_refused_with_its_reason(capsys: pytest.CaptureFix
     assert found["reason"].startswith("account: ")
 
 
+LOW = """\
+groups: {users: 5000, staff: 50}
+accounts:
+  low: {uid: 500, group: users}
+  docked: {uid: 6001, group: users, groups: [staff]}
+  fine: {uid: 6002, group: users}
+"""
+OUTSIDE = {
+    "a uid below": (("low",), 3, "account: account 'low': the uid, 500, is outside the allowed range 1000 to"),
+    "a gid below": (("docked",), 3, "account: account 'docked': the gid of group staff, 50, is outside"),
+    "inside": (("fine",), 0, "allowed by"),
+    "a uid that another range takes": (("low", "--min-uid", "500"), 0, "allowed by"),
+    "a gid that another range takes": (("docked", "--min-gid", "50"), 0, "allowed by"),
+    "a uid above": (("fine", "--max-uid", "6001"), 3, "account: account 'fine': the uid, 6002, is outside"),
+    "a gid above": (("fine", "--max-gid", "4999"), 3, "account: account 'fine': the gid, 5000, is outside"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "status", "reason"), OUTSIDE.values(), ids=OUTSIDE)
+def test_an_account_outside_the_range_is_refused_as_the_hub_refuses_it(
+    capsys: pytest.CaptureFixture[str], site: Path, arguments: tuple[str, ...], status: int, reason: str
+) -> None:
+    """Label ``account``, exit 3, in the hub's own range when none is named."""
+    (site / "accounts.yaml").write_text(LOW)
+    asked = (*arguments, "--profile", "cpu", "--rules", RULES, "--accounts", str(site / "accounts.yaml"))
+    found, out, _ = run(capsys, "explain", *asked, "--format", "json")
+    assert found == status
+    assert json.loads(out)["reason"].startswith(reason)
+
+
+def test_every_command_that_decides_goes_by_the_range(capsys: pytest.CaptureFixture[str], site: Path) -> None:
+    """``diff`` and ``test`` see such an account refused, too; ``check`` warns of no profile for it."""
+    rules, accounts = str(site / "placement_rules"), str(site / "accounts.yaml")
+    (site / "accounts.yaml").write_text(LOW.replace("groups: [staff]", "groups: [users]"))
+    cases = "tests: [{name: c, user: low, profile: cpu, expect: {allowed: false, reason: account}}]\n"
+    (site / "placement_rules/tests/cases.yaml").write_text(cases)
+    wider = ("--accounts", accounts, "--min-uid", "500")
+    assert run(capsys, "test", rules)[0] == 0
+    assert run(capsys, "test", rules, *wider)[0] == 1
+    edit(site, "90-defaults.yaml", "memory: 4G", "memory: 9T")
+    assert ": docked, fine\n" in run(capsys, "diff", RULES, rules, "--accounts", accounts)[1]
+    assert ": docked, fine, low\n" in run(capsys, "diff", RULES, rules, *wider)[1]
+    assert "(for docked, fine)\n" in run(capsys, "check", rules, "--accounts", accounts)[1]
+    assert "(for low, docked, fine)\n" in run(capsys, "check", rules, *wider)[1]
+
+
 WRONG_USE = {
+    "an empty range": (
+        ("explain", "alice", "--min-uid", "9", "--max-uid", "8"),
+        "--min-uid 9 is more than --max-uid 8",
+    ),
+    "an empty range of gids": (("explain", "alice", "--max-gid", "8"), "--min-gid 1000 is more than --max-gid 8"),
+    "a range from 0": (("explain", "alice", "--min-uid", "0"), "'0': a number from 1 to 4294967294 is expected"),
+    "a range without end": (("explain", "alice", "--max-gid", "9" * 5000), "a number from 1 to 4294967294 is expected"),
+    "a range in words": (("explain", "alice", "--min-gid", "\u0661\n"), "'\\u0661\\n': a number from 1 to"),
     "unknown user": (("explain", "alise"), "unknown user 'alise', did you mean 'alice'?"),
     "unknown profile": (("explain", "alice", "--profile", "gpus"), "unknown profile 'gpus', did you mean 'gpu'?"),
     "unknown profile for all": (("explain", "--all", "--profile", "x"), "unknown profile 'x'"),
@@ -341,6 +395,40 @@ def test_a_failed_case_shows_expected_got_and_what_decided(capsys: pytest.Captur
         "    decided by defaults (90-defaults.yaml:2)",
     ]
     assert lines[-1] == "22 cases: 18 passed, 4 failed"
+
+
+FAILING = """\
+tests:
+  - name: a mount in detail
+    user: bob
+    profile: cpu
+    expect: {mounts: [{target: /cvmfs, read_only: false, optional: true}, /nowhere], without_mounts: [/cvmfs]}
+  - {name: a variable, user: bob, profile: cpu, expect: {env: {NBPLATFORM_SITE: Other}, quota: {servers: 9}}}
+"""
+
+
+def test_a_failed_case_with_mounts_as_objects_is_shown(capsys: pytest.CaptureFixture[str], site: Path) -> None:
+    """Every kind of expectation can fail on the command line, those that are objects as well."""
+    (site / "placement_rules/tests/cases.yaml").write_text(FAILING)
+    status, out, err = run(capsys, "test", str(site / "placement_rules"))
+    lines = [line.strip() for line in out.splitlines()]
+    assert (status, err) == (1, "")
+    assert lines[:5] == [
+        "tests/cases.yaml:2: failed: a mount in detail (bob, cpu)",
+        "mount /cvmfs: read_only",
+        "expected  false",
+        "got       true",
+        "decided by defaults (90-defaults.yaml:2)",
+    ]
+    assert [line for line in lines if line.startswith(("mount", "env", "quota"))] == [
+        "mount /cvmfs: read_only",
+        "mount /cvmfs: optional",
+        "mount /nowhere",
+        "mount /cvmfs",
+        "env NBPLATFORM_SITE",
+        "quota.servers",
+    ]
+    assert lines[-1] == "2 cases: 0 passed, 2 failed"
 
 
 BAD_CASES = {

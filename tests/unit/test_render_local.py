@@ -170,6 +170,11 @@ SYSTEM_TARGETS = {
     "proc": "/proc/self",
     "devices": "/dev",
     "sys": "/sys/fs/cgroup",
+    "where the view makes a folder": "/run",
+    "where it makes another": "/var",
+    "the lines before the server": "/run/nbplatform",
+    "a file of theirs": "/run/nbplatform/enter.py",
+    "a folder beside them": "/run/nbplatform/data",
 }
 
 
@@ -182,7 +187,11 @@ def test_a_mount_over_the_system_is_refused(target: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/usr/local", "/usr/share/fonts", "/etc/krb5.conf", "/dev/shm", "/usrlocal", "/srv"]
+    "target",
+    [
+        *("/usr/local", "/usr/share/fonts", "/etc/krb5.conf", "/dev/shm", "/usrlocal", "/srv"),
+        *("/run/data", "/run/nbplatform2", "/var/data"),
+    ],
 )
 def test_a_mount_beside_what_root_runs_is_fine(target: str) -> None:
     """Sites mount software below ``/usr/local`` and single files of ``/etc``."""

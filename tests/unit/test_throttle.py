@@ -90,6 +90,78 @@ def test_too_many_at_once_are_not_looked_at() -> None:
     assert throttle.begin("alice", "192.0.2.1", 0) == 1
 
 
+PER_NAME = Limits(pending=2, pending_per_name=3)
+
+
+def succeed(throttle: Throttle, name: str, address: str) -> None:
+    """Log in."""
+    throttle.begin(name, address, 0)
+    throttle.end(name, address, succeeded=True)
+
+
+def let_in(throttle: Throttle, name: str, addresses: list[str]) -> list[bool]:
+    """Begin an attempt from each address and end none; return which of them may wait."""
+    allowed = []
+    for address in addresses:
+        try:
+            throttle.begin(name, address, 0)
+        except TooManyError:
+            allowed.append(False)
+        else:
+            allowed.append(True)
+    return allowed
+
+
+HOME, OFFICE = "198.51.100.7", "198.51.100.8"
+INVENTED = [f"10.9.{number}.1" for number in range(300)]
+AT_ONCE = {
+    "an address for each guess": ([], INVENTED[:5], [True, True, True, False, False]),
+    "no address": ([], ["-", "-", "-"], [True, True, False]),
+    "the person at home, from where they came before": ([HOME], [*INVENTED[:4], HOME], [True, True, True, False, True]),
+    "the person from a new place": ([HOME], [*INVENTED[:3], OFFICE], [True, True, True, False]),
+    "two places that are known": ([HOME, OFFICE], [*INVENTED[:3], HOME, OFFICE], [True] * 5),
+    "an invented address that is the person's": ([HOME], [HOME] * 3, [True, True, False]),
+    "what waits at a known address leaves the others their room": ([HOME], [HOME, *INVENTED[:4]], [True] * 4 + [False]),
+    "the last four places are known": ([HOME, *INVENTED[9:13]], [*INVENTED[:3], HOME], [True, True, True, False]),
+    "the same place often is one of four": ([HOME, *[OFFICE] * 9], [*INVENTED[:3], HOME], [True] * 4),
+}
+
+
+@pytest.mark.parametrize(("before", "addresses", "expected"), AT_ONCE.values(), ids=AT_ONCE)
+def test_of_one_name_only_so_many_wait_wherever_they_come_from(
+    before: list[str], addresses: list[str], expected: list[bool]
+) -> None:
+    """An address can be invented; one from which the name has logged in does not count."""
+    throttle = Throttle(PER_NAME)
+    for address in before:
+        succeed(throttle, "alice", address)
+    assert let_in(throttle, "alice", addresses) == expected
+
+
+def test_a_name_that_is_full_leaves_others_alone_and_has_room_again() -> None:
+    """Another name begins as ever; each attempt that ends makes room for one."""
+    throttle = Throttle(PER_NAME)
+    assert let_in(throttle, "alice", INVENTED[:4]) == [True, True, True, False]
+    assert let_in(throttle, "bob", [INVENTED[0]]) == [True]
+    throttle.end("alice", INVENTED[0], succeeded=False)
+    assert let_in(throttle, "alice", INVENTED[4:6]) == [True, False]
+
+
+def test_an_address_is_known_for_the_name_that_logged_in_alone() -> None:
+    """With an account of one's own one buys no guesses at another, and makes nobody's address forgotten."""
+    throttle = Throttle(PER_NAME)
+    succeed(throttle, "alice", HOME)
+    for address in INVENTED:
+        succeed(throttle, "mallory", address)
+    assert let_in(throttle, "alice", [*INVENTED[:4], HOME]) == [True, True, True, False, True]
+
+
+def test_guesses_from_invented_addresses_are_as_slow_as_from_one() -> None:
+    """With the default limits eight of eleven hundred parallel guesses wait, the rest are not looked at."""
+    throttle = Throttle()
+    assert sum(let_in(throttle, "alice", [f"10.9.{number // 3}.1" for number in range(1100)])) == 8
+
+
 ONE_SUBSCRIBER = {
     "an IPv6 subscriber has all of a /64": ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
     "another /64 is somebody else": ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
@@ -114,3 +186,12 @@ def test_memory_is_bounded_whatever_is_sent() -> None:
     for number in range(6000):
         fail(throttle, f"{number}" * 100, f"10.0.{number // 256}.{number % 256}", 0)
     assert len(throttle) == 10_000
+
+
+def test_the_names_that_logged_in_are_bounded_too() -> None:
+    """Ten thousand of them are remembered, whatever an accounts file holds."""
+    throttle = Throttle()
+    for number in range(11_000):
+        succeed(throttle, f"user{number}", HOME)
+    failures_of_the_address = 1
+    assert len(throttle) == 10_000 + failures_of_the_address

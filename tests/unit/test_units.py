@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from nbplatform_spawners.rules.units import (
     MAX_DURATION,
     MAX_SIZE,
+    MIN_CPU,
     format_count,
     format_duration,
     format_size,
+    parse_cpu,
     parse_duration,
     parse_number,
     parse_size,
@@ -128,7 +130,7 @@ def test_anything_else_is_no_whole_number(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("2", 2.0), ("0.5", 0.5), ("1.50", 1.5), ("999999.5", 999999.5)])
 def test_a_number_may_have_decimals(text: str, expected: float) -> None:
-    """CPUs and the overcommit are decimal numbers above zero."""
+    """The CPUs of a host and the overcommit are decimal numbers above zero."""
     assert parse_number(text) == expected
 
 
@@ -137,6 +139,19 @@ def test_anything_else_is_no_number(text: str) -> None:
     """A number that is not decimal, not above zero or not below a million is a mistake."""
     with pytest.raises(ValueError, match=r"^a decimal number "):
         parse_number(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("2", 2.0), ("0.01", MIN_CPU), ("000.5", 0.5), ("999999.5", 999999.5)])
+def test_a_limit_of_cpus_may_have_decimals(text: str, expected: float) -> None:
+    """A hundredth is the least that the kernel can hold a server to."""
+    assert parse_cpu(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0099", "0.0000000001", "-1", "1e3", "nan", "1000000", "9" * 5000])
+def test_less_than_a_hundredth_is_no_limit_of_cpus(text: str) -> None:
+    """No server would ever answer with it."""
+    with pytest.raises(ValueError, match=r"^a number of CPUs from 0\.01 "):
+        parse_cpu(text)
 
 
 SHOWN_SIZES = {
