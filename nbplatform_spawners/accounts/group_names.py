@@ -28,6 +28,4 @@ class DroppedNames:
             if self.log is None or name in self._told:
                 return
             self._told.add(name)
-        self.log.warning(
-            "group %s has no safe name: its members keep gid %d, no rule can match it", bounded(name), gid
-        )
+        self.log.warning("group %s has no safe name: its members keep gid %d, no rule can match it", bounded(name), gid)
