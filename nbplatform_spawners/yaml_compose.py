@@ -75,7 +75,7 @@ def _events(loader: _Loader) -> Iterator[Any]:
 def _refuse(event: Any, left: int, second: bool) -> None:
     """Raise for what is too large, too deep, an alias or a second document."""
     if isinstance(event, yaml.AliasEvent):
-        problem = "aliases (*name) are not allowed"
+        problem = 'aliases (*name) are not allowed; put a text that begins with * in quotes: "*name"'
     elif isinstance(event, yaml.DocumentStartEvent) and second:
         problem = "a second document (---) begins"
     elif left < 0:

@@ -63,6 +63,8 @@ class YamlReader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = ", ".join(filter(None, (error.context, error.problem)))
+            if "cannot start any token" in problem:
+                problem += "; put a text that begins with @, % or ` in quotes, and indent with spaces"
             self.mistakes.append(Mistake(self.file, mark.line + 1 if mark else 0, f"not valid YAML: {problem}"))
         except yaml.YAMLError as error:
             self.mistakes.append(Mistake(self.file, 0, f"not valid YAML: {bounded(error)}"))
@@ -128,12 +130,21 @@ class YamlReader:
             if _is_nothing(node):
                 self.wrong(node, f"{what}: a value is missing, {_SHOWN[kind]} is expected")
             else:
-                self.wrong(node, f"{what}: {_SHOWN[kind]} is expected, not {_SHOWN[type(node)]}")
+                self.wrong(node, f"{what}: {_SHOWN[kind]} is expected, not {_SHOWN[type(node)]}{_braces(node)}")
             return False
         if node.tag not in _TAGS[kind]:
             self.wrong(node, f"{what}: the YAML tag {bounded(node.tag)} is not allowed")
             return False
         return True
+
+
+def _braces(node: yaml.Node) -> str:
+    """Return a hint for ``{home}`` without quotes, which YAML takes for a mapping with one key and no value."""
+    if isinstance(node, yaml.MappingNode) and len(node.value) == 1:
+        key, value = node.value[0]
+        if isinstance(key, yaml.ScalarNode) and _is_nothing(value):
+            return f'; put placeholders in quotes: "{{{bounded(key.value, 40)[1:-1]}}}"'
+    return ""
 
 
 def _is_nothing(node: yaml.Node) -> bool:

@@ -24,6 +24,7 @@ c.ConfigurableHTTPProxy.pid_file = f"{folder}/hub/proxy.pid"
 c.JupyterHub.cleanup_servers = True
 
 c.JupyterHub.authenticator_class = "nbplatform-file"
+c.Authenticator.admin_users = {"carol"}  # sees on her spawn page when a rule file is bad
 c.IdentityMixin.accounts = f"{folder}/accounts.yaml"
 
 c.JupyterHub.spawner_class = "nbplatform-local"

@@ -27,8 +27,10 @@ def welcome(site: Site, port: int, notes: Sequence[str]) -> str:
     lines += _hanging(
         "  Try: ",
         f"change 'memory: 4G' to 'memory: 2G' in {rules}. Two seconds later the spawn page says so, and the next"
-        " server gets it. Break the file ('memory: lots'): nothing changes, and the hub's log names file and line.",
+        " server gets it. Break the file ('memory: lots'): nothing changes; the hub's log, and the spawn page of carol,"
+        " the administrator here, name file and line.",
     )
+    lines += ["", "Memory is promised four times over here, so that several accounts fit on one machine."]
     lines += ["", f"Log:    {site.folder}/hub/hub.log"]
     if notes:
         lines += ["", "What this machine cannot do:"]

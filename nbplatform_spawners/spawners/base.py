@@ -78,6 +78,9 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         """,
     ).tag(config=True)
 
+    ignored_fields: frozenset[str] = frozenset()
+    """Fields of the rules that mean nothing to this backend, and so are not shown on its spawn page."""
+
     reservations = Reservations()
     """Shared by all spawners of this hub: what is admitted but not yet recorded."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,14 @@ async def choices(spawner: NbplatformSpawner) -> str:
 
 
 async def _with_backend(spawner: NbplatformSpawner, decision: Decision) -> Decision:
-    """Return the decision, refused where this backend could never serve it."""
+    """Return the decision as this backend sees it: refused where it could never serve it, without what it ignores."""
     if decision.allowed:
         try:
             await spawner.live_pools(decision)
         except Refusal as refusal:
             return decision.refused(refusal)
-    return decision
+    fields = {key: found for key, found in decision.fields.items() if key not in spawner.ignored_fields}
+    return replace(decision, fields=fields)
 
 
 def _notice(spawner: NbplatformSpawner) -> str | None:

@@ -44,6 +44,8 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
     that uid and gid inside.  What the machine cannot do is said in the hub's log at the first start.
     """
 
+    ignored_fields = frozenset({"image", "pool", "hosts"})
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._process: LocalProcess | None = None

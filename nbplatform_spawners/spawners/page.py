@@ -22,7 +22,7 @@ _LABELS = {
     "quota.gpus": "GPUs at once",
     "idle.cull_after": "May be stopped when idle for",
     "idle.cull_after_gpu": "May be stopped when idle for",
-    "idle.max_age": "Stopped after",
+    "idle.max_age": "May be stopped after",
 }
 
 _NOT_HERE = ("unplaceable", "unreachable", "full", "storage")  # labels of what no permission would change

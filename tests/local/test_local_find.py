@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nbplatform_spawners.hosts.local_helper import LOG_FILE, STATUS_FILE, read_progress, start_helper
+from nbplatform_spawners.hosts.local_find import command_line
+from nbplatform_spawners.hosts.local_helper import LAUNCHER, LOG_FILE, STATUS_FILE, read_progress, start_helper
 from nbplatform_spawners.hosts.local_machine import LocalMachine
 from nbplatform_spawners.hosts.local_process import LaunchError, find_running, launch, status, stop
 from nbplatform_spawners.hosts.proc import process_info
@@ -75,6 +76,8 @@ def other_process(folder: Path, *, prints_here: bool, mentions: bool) -> subproc
     with output.open("ab") as file:
         words = [str(folder / "passwd")] if mentions else []
         stranger = subprocess.Popen([sys.executable, "-c", SLEEPER, *words], stdout=file)
+    while SLEEPER not in command_line(stranger.pid):  # the kernel shows it a moment after the program was started
+        assert stranger.poll() is None
     said = ({"child-pid": stranger.pid}, {"server-pid": 2})
     (folder / STATUS_FILE).write_text("".join(json.dumps(line) + "\n" for line in said))
     return stranger
@@ -103,8 +106,10 @@ async def test_a_stale_status_names_nobody(tmp_path: Path, prints_here: bool, me
 async def test_a_process_that_ended_and_waits_for_its_parent_is_none(tmp_path: Path) -> None:
     """A zombie keeps its id."""
     with other_process(tmp_path, prints_here=True, mentions=True) as server:
-        assert find_running(tmp_path) is not None
-        server.kill()
+        try:
+            assert find_running(tmp_path) is not None
+        finally:
+            server.kill()
         os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOWAIT)
         assert find_running(tmp_path) is None
 
@@ -169,6 +174,8 @@ async def test_a_helper_that_hangs_is_found(tmp_path: Path) -> None:
     spec = {"mode": "plain", "cgroups": [str(group)], "staged": [], "argv": ["/bin/true"]}
     with start_helper(directory, {}, lambda _: spec) as helper:
         try:
+            while LAUNCHER not in command_line(helper.pid):
+                assert helper.poll() is None
             found = find_running(directory)
             assert found is not None
             assert found.pid == helper.pid

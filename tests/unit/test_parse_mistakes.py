@@ -206,7 +206,7 @@ MISTAKES = {
     ),
     "a number of CPUs that is zero": (
         "rules: [{name: r, match: {}, cpu: 0}]\n",
-        ["1: rule 'r': cpu: '0': a decimal number above 0 and below a million is expected, such as 2 or 0.5"],
+        ["1: rule 'r': cpu: '0': a number of CPUs from 0.01 to below a million is expected, such as 2 or 0.5"],
     ),
     "a boolean in other words": (
         "rules: [{name: r, match: {}, allow: yes}]\n",
@@ -392,10 +392,20 @@ MISTAKES = {
     "not YAML": ("rules: [\n", ["2: not valid YAML: while parsing a flow node, did not find expected node content"]),
     "a tab for indentation": (
         "rules:\n\t- name: r\n",
-        ["2: not valid YAML: while scanning for the next token, found character that cannot start any token"],
+        [
+            "2: not valid YAML: while scanning for the next token, found character that cannot start any token"
+            "; put a text that begins with @, % or ` in quotes, and indent with spaces"
+        ],
     ),
     "two documents": ("lists: {a: [b]}\n---\nlists: {c: [d]}\n", ["2: not valid YAML: a second document (---) begins"]),
-    "an alias": ("lists: {a: &x [b], c: *x}\n", ["1: not valid YAML: aliases (*name) are not allowed"]),
+    "a placeholder without quotes": (
+        "defaults:\n  mounts:\n    - {source: {home}}\n",
+        ['3: defaults: mounts: source: text is expected, not keys and values; put placeholders in quotes: "{home}"'],
+    ),
+    "an alias": (
+        "lists: {a: &x [b], c: *x}\n",
+        ['1: not valid YAML: aliases (*name) are not allowed; put a text that begins with * in quotes: "*name"'],
+    ),
     "a tag": (
         "lists: {a: !!set [b]}\n",
         ["1: lists: 'a': the YAML tag 'tag:yaml.org,2002:set' is not allowed", "1: lists: 'a': the list is empty"],
