@@ -111,7 +111,8 @@ async def stop(process: LocalProcess, grace: float) -> bool:
     """
     if status(process) is None:
         _send(process, process.server_pid, process.server_start_time, signal.SIGTERM)
-        await _gone(process, process.server_pid, process.server_start_time, grace)
+        if await _gone(process, process.server_pid, process.server_start_time, grace):
+            status(process)  # the sandbox says in a moment how the server ended: not if it is killed before
     _kill(process)
     is_gone = await _gone(process, process.pid, process.start_time, _KILL_TIMEOUT)
     _reap()
