@@ -21,7 +21,7 @@ from nbplatform_spawners.rules.fields import LANGUAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-SET_AS = {"LocalSettings": "LocalSpawner", "IdentitySettings": "IdentityMixin"}
+SET_AS = {"PlatformSettings": "NbplatformSpawner", "LocalSettings": "LocalSpawner", "IdentitySettings": "IdentityMixin"}
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +16,10 @@ from .rules.decision import Decision
 STATE_VERSION = 1
 STATE_KEYS = (
     *("version", "identity", "profile", "generation", "host", "pool"),
-    *("gpus", "gpu_count", "memory", "started", "reason"),
+    *("gpus", "gpu_count", "memory", "cpu", "idle", "started", "reason"),
 )
 """What ``SpawnPlan.to_state`` gives; a backend keeps its own keys beside these."""
+_IDLE = "idle."
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class SpawnPlan:
         reasons: field to "who decided it (file:line)", and ``allow`` to the decision's sentence; for log and state.
         generation: of the rule book.
         gpus: how many GPUs were granted; ``placement.gpus`` names them, unless the backend chooses the devices.
+        idle: the decided limits of ``idle``, key to seconds, None for never; what nothing decides is absent.
     """
 
     identity: Identity
@@ -56,8 +58,10 @@ class SpawnPlan:
     reasons: Mapping[str, str]
     generation: str
     gpus: int = 0
+    idle: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "idle", MappingProxyType(dict(self.idle)))
         object.__setattr__(self, "env", MappingProxyType(dict(self.env)))
         object.__setattr__(self, "reasons", MappingProxyType(dict(self.reasons)))
 
@@ -81,6 +85,8 @@ class SpawnPlan:
             "gpus": list(self.placement.gpus),
             "gpu_count": self.gpus,
             "memory": self.memory or 0,
+            "cpu": self.cpu,
+            "idle": dict(self.idle),
             "started": now.isoformat(timespec="seconds"),
             "reason": self.reasons.get("allow", ""),
         }
@@ -125,6 +131,7 @@ def make_plan(
         reasons=_reasons(decision),
         generation=decision.generation,
         gpus=decision.gpus,
+        idle=_idle(decision),
     )
 
 
@@ -140,6 +147,11 @@ def holding_from_state(user: str, server: str, state: Mapping[str, Any]) -> Hold
         memory=int(state.get("memory", 0)),
         gpu_count=int(state.get("gpu_count", 0)),
     )
+
+
+def _idle(decision: Decision) -> dict[str, int | None]:
+    keys = (key for key in decision.fields if key.startswith(_IDLE))
+    return {key.removeprefix(_IDLE): decision.fields[key].value for key in keys}
 
 
 def _reasons(decision: Decision) -> dict[str, str]:

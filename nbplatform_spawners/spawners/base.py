@@ -11,7 +11,6 @@ from typing import Any
 
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import maybe_future
-from traitlets import Bool, Unicode, default
 
 from ..errors import BadFile, Refusal
 from ..hosts.admit import Holding, LivePool, admit
@@ -22,19 +21,20 @@ from ..rules.decision import Decision
 from ..rules.engine import decide
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
-from .choices import choices
+from ..speedups import SPEEDUPS_ENV
 from .errors import refuse
 from .ledger import Reservations, demand_of, holdings
 from .metrics import observe_rules
-from .options import form_options, judged_at_start, requested_profile
+from .options import requested_profile
 from .progress import Progress
+from .settings import PlatformSettings
 from .tokens import revoke_tokens
 
 MAX_STATE = 4096
 """Bytes that a server's state may have in the hub's database: it is served with every model."""
 
 
-class NbplatformSpawner(Spawner):  # type: ignore[misc]
+class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
     """Base of the platform's spawners.
 
     Overridable, in the order in which they are called by :meth:`start`:
@@ -45,38 +45,6 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
     ``stop``, ``poll`` and the state are the backend's own; it calls ``super()`` in ``get_state``, ``load_state``
     and ``clear_state``.
     """
-
-    rules_directory = Unicode(
-        "placement_rules",
-        help="""Directory of the rules: every ``*.yaml`` file directly in it makes one rule book.
-
-        Default: ``placement_rules`` in the hub's working directory.  Example:
-        ``c.NbplatformSpawner.rules_directory = "/etc/jupyterhub/placement_rules"``.
-        The files are watched; a change acts within 2 seconds, a bad file changes nothing.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    site_name = Unicode(
-        "this site",
-        help="""What users call the site; shown on the spawn page.  Default: ``this site``.
-        Example: ``c.NbplatformSpawner.site_name = "Example Computing Centre"``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
-
-    directory_lookup = Bool(
-        True,
-        help="""Whether a user without a stored identity (made by an administrator, or from before an upgrade) is
-        looked up in the authenticator's account directory.  Default: true.  When false, or when the authenticator
-        has no directory, such a user is refused until they log in once.  Example:
-        ``c.NbplatformSpawner.directory_lookup = False``.
-
-        .. versionadded:: 0.1
-        """,
-    ).tag(config=True)
 
     ignored_fields: frozenset[str] = frozenset()
     """Fields of the rules that mean nothing to this backend, and so are not shown on its spawn page."""
@@ -89,22 +57,6 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         self._plan: SpawnPlan | None = None
         self._record: dict[str, Any] = {}
         self._steps = Progress()
-
-    @default("options_form")
-    def _options_form_default(self) -> Any:
-        return choices
-
-    @default("options_from_form")
-    def _options_from_form_default(self) -> Any:
-        return form_options
-
-    @default("apply_user_options")
-    def _apply_user_options_default(self) -> Any:
-        return judged_at_start
-
-    @default("disable_user_config")
-    def _disable_user_config_default(self) -> bool:
-        return True  # HOME is the user's own: its configuration must not change the server
 
     @property
     def rules(self) -> RuleStore:
@@ -188,12 +140,13 @@ class NbplatformSpawner(Spawner):  # type: ignore[misc]
         return plan
 
     def _platform_env(self, decision: Decision) -> dict[str, str]:
-        """Return the hub's variables and the limits, which JupyterLab's resource display reads."""
+        """Return the hub's variables, the limits (JupyterLab's resource display reads them) and the speed-ups."""
         env = {key: str(value) for key, value in self.get_env().items() if value is not None}
         if decision.value("memory") is not None:
             env["MEM_LIMIT"] = str(decision.value("memory"))
         if decision.value("cpu") is not None:
             env["CPU_LIMIT"] = str(decision.value("cpu"))
+        env[SPEEDUPS_ENV] = " ".join(self.speedups)
         return env
 
     def book(self) -> RuleBook:

@@ -90,6 +90,7 @@ def test_a_plan_holds_everything_a_backend_needs() -> None:
         },
         generation="3f9c",
         gpus=1,
+        idle={"cull_after_gpu": 86400},
     )
     assert plan() == expected
 
@@ -98,9 +99,9 @@ def test_what_nothing_decides_is_no_limit() -> None:
     """A decision without image, memory and CPU plans none."""
     bare = dataclasses.replace(DECISION, fields={"allow": Decided(True, RULE)}, mounts=(), env=(), hidden=(), gpus=0)
     made = plan(bare, env={})
-    assert (made.image, made.memory, made.cpu, made.mounts, made.hidden, made.env, made.gpus) == (
+    assert (made.image, made.memory, made.cpu, made.mounts, made.hidden, made.env, made.gpus, made.idle) == (
         *(None, None, None),
-        *((), (), {}, 0),
+        *((), (), {}, 0, {}),
     )
 
 
@@ -131,6 +132,8 @@ def test_the_state_is_versioned_and_holds_no_secret() -> None:
         "gpus": ["GPU-0101"],
         "gpu_count": 1,
         "memory": 16 * 1024**3,
+        "cpu": 4.0,
+        "idle": {"cull_after_gpu": 86400},
         "started": "2026-11-23T11:00:00+00:00",
         "reason": "allowed by rule 'deep learning may use GPUs'",
     }
