@@ -6,12 +6,11 @@ import asyncio
 import os
 import shutil
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.utils import random_port
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from ..errors import Refusal
 from ..hosts.admit import LiveHost, LivePool
@@ -27,9 +26,11 @@ from .base import NbplatformSpawner
 from .errors import ServerFailedError
 from .local_settings import LocalSettings
 from .local_watch import EndWatch, recorded_folders, strays
+from .ready import wait_until_ready
 
 HERE = "this machine"
-_READY_INTERVAL = 0.05
+_LISTENER_INTERVAL = 0.05
+"""Seconds between two looks at who listens, where the hub does the waiting."""
 _LOG_LIMIT = 2000
 _KILLED = 128 + 9
 _swept: set[Path] = set()
@@ -140,25 +141,27 @@ class LocalSpawner(LocalSettings, NbplatformSpawner):
         raise NotImplementedError(_NO_INTERNAL_SSL)
 
     async def _wait_until_ready(self, directory: Path) -> None:
-        client = AsyncHTTPClient()
-        request = f"{self._url}{self.server.base_url}api"
-        while True:
-            ended = await self.poll()
-            if ended is not None:
-                raise ServerFailedError(f"{_how_it_ended(ended)}; its log ends: {log_tail(directory, _LOG_LIMIT)}")
-            found = listener_uid(self.port)
-            if found not in (None, self._expected_uid):
-                raise ServerFailedError(f"port {self.port} was taken by a process of uid {found}; start again")
-            if found is not None:
-                try:
-                    await client.fetch(request, request_timeout=5, follow_redirects=False)
-                    return
-                except HTTPClientError as error:
-                    if error.code < 500:
-                        return
-                except OSError:
-                    self.log.debug("%s listens but does not answer yet", self._log_name)
-            await asyncio.sleep(_READY_INTERVAL)
+        look = partial(self._look_at_start, directory)
+        if self.ready_interval:
+            await wait_until_ready(f"{self._url}{self.server.base_url}api", self.ready_interval, look)
+            return
+        # The hub would ask whoever listens; only the system knows who that is.
+        while not await look():  # noqa: ASYNC110
+            await asyncio.sleep(_LISTENER_INTERVAL)
+
+    async def _look_at_start(self, directory: Path) -> bool:
+        """Tell whether the server listens.
+
+        Raises:
+            ServerFailedError: it has ended, or another user's process listens in its place.
+        """
+        ended = await self.poll()
+        if ended is not None:
+            raise ServerFailedError(_how_it_ended(ended), log_tail(directory, _LOG_LIMIT))
+        found = listener_uid(self.port)
+        if found not in (None, self._expected_uid):
+            raise ServerFailedError(f"port {self.port} was taken by a process of uid {found}; start again")
+        return found is not None
 
     @property
     def _expected_uid(self) -> int:

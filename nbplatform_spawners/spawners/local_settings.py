@@ -94,7 +94,8 @@ class LocalSettings(Configurable):
 
     @default("cmd")
     def _cmd_default(self) -> list[str]:
-        return [sys.executable, "-m", "jupyterhub.singleuser"]
+        # -P as a console script has it: a file of the user's HOME must not stand in for a module of the server.
+        return [sys.executable, "-P", "-m", "nbplatform_spawners.singleuser"]
 
     @default("ip")
     def _ip_default(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from traitlets import Bool, Enum, Float, List, Unicode, default
+from traitlets import Bool, Enum, Float, List, Unicode, default, validate
 from traitlets.config import Configurable
 
 from ..speedups import SPEEDUPS
@@ -73,7 +73,7 @@ class PlatformSettings(Configurable):
         default_value=list(SPEEDUPS),
         help="""What makes the single-user server faster than stock; each can be left out.  Default: all.
 
-        - ``kernel-nodelay``: messages of kernels are sent at once, a cell's round trip loses some 40 ms.
+        - ``kernel-nodelay``: messages of kernels and terminals are sent at once, a cell's round trip loses some 40 ms.
         - ``lean-import``: a grammar that takes a second to build is read only when something needs it.
         - ``late-gc``: the garbage collector rests while the server starts.
 
@@ -87,12 +87,17 @@ class PlatformSettings(Configurable):
     ready_interval = Float(
         0.05,
         help="""Seconds between two looks at a starting server.  The spawner itself waits until the server answers,
-        since the hub's own waiting grows from look to look.  Default: 0.05.  With 0 the hub waits in its own way.
+        since the hub's own waiting grows from look to look.  Default: 0.05; at least 0.01 is kept to.  With 0 the hub
+        waits in its own way.
         Example: ``c.NbplatformSpawner.ready_interval = 0.2``.
 
         .. versionadded:: 0.1
         """,
     ).tag(config=True)
+
+    @default("cmd")
+    def _cmd_default(self) -> list[str]:
+        return ["nbplatform-singleuser"]
 
     @default("options_form")
     def _options_form_default(self) -> Any:
@@ -109,3 +114,9 @@ class PlatformSettings(Configurable):
     @default("disable_user_config")
     def _disable_user_config_default(self) -> bool:
         return True  # HOME is the user's own: its configuration must not change the server
+
+    @validate("ready_interval")
+    def _check_ready_interval(self, proposal: Any) -> float:
+        if not proposal["value"] >= 0:
+            raise ValueError(f"NbplatformSpawner.ready_interval must be 0 or more seconds, got {proposal['value']}")
+        return float(proposal["value"])

@@ -1,0 +1,101 @@
+"""Runs upstream's own tests with the speed-ups, and tells what they break: what fails with them and passes without."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .environment import Upstream
+
+INSIDE = Path(__file__).with_name("inside")
+LIMIT = 600.0  # seconds for one run
+FEW = 40  # more failures than that are not tried one by one
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of upstream's pytest.
+
+    Attributes:
+        outcomes: ``passed``, ``skipped`` or ``failed``, by test.
+        acting: names of the classes that connected kernels, one for each server that was started.
+        output: the end of what pytest printed.
+    """
+
+    outcomes: dict[str, str]
+    acting: list[str]
+    output: str
+
+    def failed(self) -> list[str]:
+        """The tests that failed."""
+        return sorted(name for name, outcome in self.outcomes.items() if outcome == "failed")
+
+    def passed(self) -> int:
+        """How many passed."""
+        return sum(outcome == "passed" for outcome in self.outcomes.values())
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for one run, with a short path: sockets lie in it."""
+    folder = Path(tempfile.mkdtemp(prefix="nbp-up-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_tests(environment: Upstream, folder: Path, arguments: Sequence[str], *, speedups: str | None = None) -> Ran:
+    """Run pytest in upstream's environment.
+
+    Args:
+        environment: upstream's.
+        folder: working directory.
+        arguments: what to run.
+        speedups: value of ``NBPLATFORM_SPEEDUPS``; None: all; empty: a stock server.
+    """
+    with scratch() as notes:
+        env = environment.variables(notes)
+        env["PYTHONPATH"] += f"{os.pathsep}{INSIDE}"
+        env |= {"NBPLATFORM_NOTES": str(notes), "TMPDIR": str(notes), "PYTHONDONTWRITEBYTECODE": "1"}
+        env |= {} if speedups is None else {"NBPLATFORM_SPEEDUPS": speedups}
+        command = [environment.python, "-m", "pytest", "-q", "-p", "speedups_plugin", "-p", "no:cacheprovider"]
+        # Warnings that became errors between two releases of others are not what is tested here.
+        command += ["-o", "addopts=", "-o", "log_cli_level=CRITICAL", "-W", "ignore::DeprecationWarning", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=LIMIT, check=False,
+        )  # fmt: skip
+        output = done.stdout.decode(errors="replace")[-5000:]
+        assert (notes / "outcomes.json").exists(), output
+        acting = [line for path in notes.glob("acting-*") for line in path.read_text().splitlines()]
+        return Ran(json.loads((notes / "outcomes.json").read_text()), acting, output)
+
+
+def broken_by_us(environment: Upstream, folder: Path, ran: Ran, options: Sequence[str]) -> list[str]:
+    """The tests that fail with the speed-ups and pass without: what a run found, tried again twice.
+
+    A test that fails without them is upstream's own; one that passes at its second try was disturbed by the machine.
+
+    Args:
+        environment: upstream's.
+        folder: working directory of the run.
+        ran: the run with the speed-ups.
+        options: those of the run that are not names of tests.
+    """
+    failed = ran.failed()
+    assert len(failed) <= FEW, f"{len(failed)} tests fail:\n{ran.output}"
+    if failed:
+        stock = run_tests(environment, folder, [*options, *failed], speedups="")
+        failed = [name for name in failed if stock.outcomes.get(name) == "passed"]
+    if failed:
+        again = run_tests(environment, folder, [*options, *failed])
+        failed = [name for name in failed if again.outcomes.get(name) != "passed"]
+    return failed
