@@ -131,11 +131,11 @@ def admit(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[Holding, 
         fitting = [
             (_free_memory(host, others), host)
             for host in pool.hosts
-            if _may_serve(demand, host) and _has_gpus(demand, host, others) and _has_memory(demand, host, others)
+            if may_serve(demand, host) and _has_gpus(demand, host, others) and _has_memory(demand, host, others)
         ]
         if fitting:
             host = _choose(fitting, pool.strategy)
-            return Placement(host.name, pool.name, _free_gpus(host, others)[: demand.gpus])
+            return Placement(host.name, pool.name, free_gpus(host, others)[: demand.gpus])
     raise _nothing_free(demand, pools, others)
 
 
@@ -168,7 +168,7 @@ def _server_names(holdings: list[Holding]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _free_gpus(host: LiveHost, holdings: tuple[Holding, ...]) -> tuple[str, ...]:
+def free_gpus(host: LiveHost, holdings: tuple[Holding, ...]) -> tuple[str, ...]:
     """Return the GPUs that nobody holds.  Ids are unique over all hosts, so a renamed host frees nothing."""
     taken = {gpu for held in holdings for gpu in held.gpus}
     return tuple(gpu for gpu in host.gpus if gpu not in taken)
@@ -178,22 +178,23 @@ def _free_memory(host: LiveHost, holdings: tuple[Holding, ...]) -> int:
     return host.memory - sum(held.memory for held in holdings if held.host == host.name)
 
 
-def _left_for(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> int:
+def left_for(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> int:
     """Return the bytes that this demand may have: the free ones less what is kept for GPUs not granted."""
-    kept = host.memory_per_gpu * max(len(_free_gpus(host, holdings)) - demand.gpus, 0)
+    kept = host.memory_per_gpu * max(len(free_gpus(host, holdings)) - demand.gpus, 0)
     return _free_memory(host, holdings) - kept
 
 
-def _may_serve(demand: Demand, host: LiveHost) -> bool:
+def may_serve(demand: Demand, host: LiveHost) -> bool:
+    """Tell whether a host takes servers now and has the model asked for; how full it is does not count."""
     return host.answers and not host.drain and demand.gpu_model in (None, host.gpu_model)
 
 
 def _has_gpus(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
-    return len(_free_gpus(host, holdings)) >= demand.gpus
+    return len(free_gpus(host, holdings)) >= demand.gpus
 
 
 def _has_memory(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
-    return _left_for(demand, host, holdings) >= demand.memory
+    return left_for(demand, host, holdings) >= demand.memory
 
 
 def _choose(fitting: list[tuple[int, LiveHost]], strategy: str) -> LiveHost:
@@ -211,7 +212,7 @@ def _nothing_free(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[H
     if not suited:
         model = f" of the model {demand.gpu_model}" if demand.gpu_model else ""
         return Refusal("unplaceable", f"no host of pool {names} has {format_count(demand.gpus, 'GPU')}{model}")
-    serving = [host for host in suited if _may_serve(demand, host)]
+    serving = [host for host in suited if may_serve(demand, host)]
     absent = _absent(suited)
     if not serving:
         return Refusal("unreachable", f"no host of pool {names} takes servers now: {absent}; try again later")
@@ -241,7 +242,7 @@ def _absent(hosts: list[LiveHost]) -> str:
 
 def _gpus_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
     total = sum(len(host.gpus) for host in hosts)
-    free = [len(_free_gpus(host, holdings)) for host in hosts]
+    free = [len(free_gpus(host, holdings)) for host in hosts]
     taken = f"{total - sum(free)} of {format_count(total, 'GPU')} of pool {names} {'is' if total == 1 else 'are'} taken"
     if not any(free):
         return taken
@@ -249,7 +250,7 @@ def _gpus_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tup
 
 
 def _memory_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
-    most = max(_left_for(demand, host, holdings) for host in hosts)
+    most = max(left_for(demand, host, holdings) for host in hosts)
     return (
         f"{format_size(demand.memory)} of memory is asked for,"
         f" the emptiest host of pool {names} has {format_size(max(most, 0))} left"

@@ -123,3 +123,20 @@ def format_duration(seconds: int | None) -> str:
         if count:
             parts.append(f"{count}{letter}")
     return "".join(parts) or "0s"
+
+
+def duration_in_words(seconds: int | None) -> str:
+    """Return seconds as people say them: ``3 days``, ``1 hour and 30 minutes``, ``never``.
+
+    Weeks are said only where they come out whole: ``2 weeks``, but ``10 days``.
+    """
+    if seconds is None:
+        return "never"
+    if seconds and seconds % _TIME_UNITS["w"] == 0:
+        return format_count(seconds // _TIME_UNITS["w"], "week")
+    parts = []
+    for word in ("day", "hour", "minute", "second"):
+        count, seconds = divmod(seconds, _TIME_UNITS[word[0]])
+        if count:
+            parts.append(format_count(count, word))
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part) or "0 seconds"

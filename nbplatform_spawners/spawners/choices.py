@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from jupyterhub.utils import url_path_join
+
 from ..errors import Refusal
-from ..rules.decision import Decision
 from ..rules.engine import decide
+from ..rules.model import Profile
 from ..rules.units import format_count
-from .page import render_choices
+from .free import look
+from .options import requested_profile
+from .page import PageSettings, render_choices
 
 if TYPE_CHECKING:
     from .base import NbplatformSpawner
@@ -24,26 +29,33 @@ async def choices(spawner: NbplatformSpawner) -> str:
     Args:
         spawner: whose page.
     """
+    settings = PageSettings(
+        spawner.site_name,
+        spawner.help_text,
+        spawner.support,
+        servers_url=url_path_join(spawner.hub.base_url, "home"),
+    )
     try:
         identity = await spawner.find_identity()
         book = spawner.book()
     except Refusal as refusal:
-        return render_choices(spawner.site_name, [], {}, str(refusal))
+        return render_choices(replace(settings, problem=refusal), [], {})
     now = datetime.now(UTC)
-    decisions = [decide(book, identity, profile=name, now=now) for name in book.profiles]
-    shown = [await _with_backend(spawner, decision) for decision in decisions]
-    return render_choices(spawner.site_name, shown, book.profiles, _notice(spawner))
+    found = await look(spawner, [decide(book, identity, profile=name, now=now) for name in book.profiles])
+    settings = replace(settings, notice=_notice(spawner), last_used=_last_used(spawner, book.profiles))
+    return render_choices(settings, found, book.profiles)
 
 
-async def _with_backend(spawner: NbplatformSpawner, decision: Decision) -> Decision:
-    """Return the decision as this backend sees it: refused where it could never serve it, without what it ignores."""
-    if decision.allowed:
-        try:
-            await spawner.live_pools(decision)
-        except Refusal as refusal:
-            return decision.refused(refusal)
-    fields = {key: found for key, found in decision.fields.items() if key not in spawner.ignored_fields}
-    return replace(decision, fields=fields)
+def _last_used(spawner: NbplatformSpawner, known: Mapping[str, Profile]) -> str | None:
+    """Return the profile of this server's last start, which the hub keeps; None when it says none, or nonsense.
+
+    None also when it has GPUs: what is scarce is asked for each time, nobody takes it because they did so before.
+    """
+    try:
+        profile = requested_profile(spawner.user_options, known)
+    except Refusal:
+        return None
+    return None if profile is None or known[profile].gpus else profile
 
 
 def _notice(spawner: NbplatformSpawner) -> str | None:

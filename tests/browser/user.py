@@ -74,10 +74,12 @@ class User:
         return found
 
     def click(self, css: str) -> None:
-        """Wait for an element and click it."""
+        """Wait for an element, bring it to the middle of the window, where nothing covers it, and click it."""
 
         def clicked() -> bool:
-            self.driver.find_element(By.CSS_SELECTOR, css).click()
+            found = self.driver.find_element(By.CSS_SELECTOR, css)
+            self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+            found.click()
             return True
 
         self.wait(clicked, css)

@@ -8,6 +8,7 @@ from nbplatform_spawners.rules.units import (
     MAX_DURATION,
     MAX_SIZE,
     MIN_CPU,
+    duration_in_words,
     format_count,
     format_duration,
     format_size,
@@ -183,6 +184,25 @@ def test_a_shown_duration_reads_back_the_same(seconds: int) -> None:
 def test_a_duration_is_shown_in_the_languages_form(seconds: int | None, expected: str) -> None:
     """``1h30m`` and ``never``, as an administrator would write it."""
     assert format_duration(seconds) == expected
+
+
+IN_WORDS = {
+    "never": (None, "never"),
+    "nothing": (0, "0 seconds"),
+    "one of a kind": (3600, "1 hour"),
+    "days": (259200, "3 days"),
+    "whole weeks": (1209600, "2 weeks"),
+    "weeks that are not whole": (864000, "10 days"),
+    "two parts": (5400, "1 hour and 30 minutes"),
+    "a part between is nought": (86460, "1 day and 1 minute"),
+    "all parts": (694861, "8 days, 1 hour, 1 minute and 1 second"),
+}
+
+
+@pytest.mark.parametrize(("seconds", "expected"), IN_WORDS.values(), ids=IN_WORDS)
+def test_a_duration_is_said_in_words(seconds: int | None, expected: str) -> None:
+    """Who does not write rules reads ``3 days``, not ``3d``."""
+    assert duration_in_words(seconds) == expected
 
 
 @pytest.mark.parametrize(("number", "expected"), [(0, "0 GPUs"), (1, "1 GPU"), (2, "2 GPUs")])
