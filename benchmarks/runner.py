@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("nbplatform-spawners", "PyYAML", "jupyterhub", "jupyterlab")
+_PACKAGES = ("nbplatform-spawners", "PyYAML", "jupyterhub", "jupyter_server", "jupyterlab")
 _HEADINGS = ("name", "ours", "peer", "ratio", "unit")
 
 
@@ -111,7 +111,12 @@ def measure(chosen: Iterable[Benchmark]) -> Iterator[tuple[Benchmark, Figure]]:
         try:
             yield one, one.measure()
         except CannotRun as reason:
-            print(f"{one.name}: not run: {reason}", file=sys.stderr)
+            tell(f"{one.name}: not run: {reason}")
+
+
+def tell(words: str) -> None:
+    """Say on stderr how far a benchmark is that takes a while."""
+    print(words, file=sys.stderr, flush=True)
 
 
 def circumstances(now: datetime) -> dict[str, Any]:
