@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 class NbplatformError(Exception):
     """Base of every error this package raises on purpose."""
 
 
+@dataclass(frozen=True)
+class RefusalKind:
+    """What a label says to a user.
+
+    Attributes:
+        meaning: what has happened.
+        advice: what the user can do; ``{support}`` stands for whom to ask.
+    """
+
+    meaning: str
+    advice: str
+
+
+_AGAIN_LATER = "try again in a few minutes"
+REFUSALS: Mapping[str, RefusalKind] = MappingProxyType(
+    {
+        "not-allowed": RefusalKind(
+            "no rule lets you have this, or one says no", "choose something else, or ask {support}, with this sentence"
+        ),
+        "quota": RefusalKind("you hold as much as one person may", "stop another of your servers"),
+        "full": RefusalKind(
+            "it is all taken now; the numbers say by how much", "try later, or choose something smaller"
+        ),
+        "account": RefusalKind(
+            "your account has ended or could not be looked up",
+            f"{_AGAIN_LATER}; if it stays so, ask {{support}}, with this sentence",
+        ),
+        "storage": RefusalKind(
+            "a folder that belongs to your server is not there",
+            "choose something else, and tell {support} this sentence",
+        ),
+        "unplaceable": RefusalKind(
+            "no machine of the site could ever serve it", "choose something else, and tell {support} this sentence"
+        ),
+        "unreachable": RefusalKind("the machines that could serve it do not answer", _AGAIN_LATER),
+        "options": RefusalKind(
+            "the request asked for something that does not exist", "choose on the page, without a link or a script"
+        ),
+        "rules": RefusalKind("the site's rules cannot be read", "tell {support}, and try again later"),
+    }
+)
+"""Every label there is, and what it says to a user.  ``docs/tutorials/your-server.md`` has the same table."""
+
+
 class Refusal(NbplatformError):
     """A spawn or a login that is refused, with a label for machines and a sentence for people.
 
     Args:
-        reason: stable label: ``not-allowed``, ``quota``, ``unplaceable``, ``account``, ``full``,
-            ``unreachable``, ``storage``, ``options`` or ``rules``.  Never ``error`` or ``timeout``,
-            which JupyterHub uses itself.
+        reason: stable label, one of :data:`REFUSALS`.  Never ``error`` or ``timeout``, which JupyterHub uses itself.
         message: one sentence that the user may read and act on.  Holds no secret.
     """
 

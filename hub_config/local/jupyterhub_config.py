@@ -7,6 +7,8 @@
 import os
 from pathlib import Path
 
+from nbplatform_spawners.pages import template_paths
+
 here = Path(__file__).resolve().parent
 c = get_config()
 
@@ -36,6 +38,10 @@ c.IdentityMixin.min_gid = 1000
 # Servers on this machine, each in its own view of the file system.
 c.JupyterHub.spawner_class = "nbplatform-local"
 c.NbplatformSpawner.site_name = "this site"
+
+# The platform's own pages: home, waiting and refusals in words, also without JavaScript.  docs/how-to/pages.md says how
+# to put the site's own before them.  Without this line JupyterHub's pages are shown.
+c.JupyterHub.template_paths = template_paths
 
 # Who gets what.  The files are watched: edit them while the hub runs, after `nbplatform rules check`.
 c.NbplatformSpawner.rules_directory = os.environ.get("NBPLATFORM_RULES", str(here / "placement_rules"))

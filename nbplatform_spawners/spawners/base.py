@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from ..rules.engine import decide
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
 from ..speedups import SPEEDUPS_ENV
-from .errors import refuse
+from .errors import ServerFailedError, refuse
 from .ledger import Reservations, demand_of, holdings
 from .metrics import observe_rules
 from .options import requested_profile
 from .progress import Progress
 from .settings import PlatformSettings
+from .status import Summary, summary
 from .tokens import revoke_tokens
 
 MAX_STATE = 4096
@@ -95,6 +97,10 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         except Refusal as refusal:
             self._let_go()
             raise refuse(self, refusal) from None
+        except ServerFailedError as failure:
+            self._let_go()
+            failure.support = self.support
+            raise
         except BaseException:  # a DELETE during the start raises CancelledError
             self._let_go()
             raise
@@ -237,7 +243,7 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         """Forget the server.  Called by the hub before each start and after each stop."""
         super().clear_state()
         self._let_go()
-        self._steps = Progress()
+        self._steps.clear()
 
     async def run_post_stop_hook(self) -> None:
         """Revoke the server's tokens.  Called by the hub after each stop, also of a server that ended by itself."""
@@ -251,3 +257,15 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         """Yield what is happening, in words.  Called by the hub while a start is pending."""
         async for event in self._steps.events():
             yield event
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return what has happened so far, as :meth:`progress` tells it.  Called by the page of a pending start."""
+        return self._steps.steps()
+
+    def summary(self) -> Summary | None:
+        """Return what this server is and holds, None when it is not known.  Called by the home page."""
+        state, title = self.get_state(), ""
+        with suppress(BadFile):
+            profiles = self.rules.book.profiles
+            title = profiles[state["profile"]].title if state.get("profile") in profiles else ""
+        return summary(state, datetime.now(UTC), title)

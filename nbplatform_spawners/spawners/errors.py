@@ -8,45 +8,72 @@ from typing import TYPE_CHECKING
 from jupyterhub.spawner import SpawnException
 from tornado import web
 
-from ..errors import Refusal
+from ..errors import REFUSALS, Refusal
+from .links import linked
 
 if TYPE_CHECKING:
     from jupyterhub.spawner import Spawner
 
 _STATUS = {"options": 400, "storage": 503, "full": 503, "unreachable": 503, "rules": 503}
 _FORBIDDEN = 403
+_DO = "What you can do: "
+_AFTER_FAILURE = "start it again; if it fails again, send this page to {support}"
+_SOMEBODY = "the support desk"
 
 
 class SpawnRefused(SpawnException):  # type: ignore[misc]
     """The only exception that leaves our spawners and authenticators on purpose.
 
     JupyterHub's HTML paths look at ``jupyterhub_message`` alone, its API at ``message``, its metrics at ``reason``:
-    all say the same.  The label is also sent as the header ``X-Nbplatform-Reason``, for scripts.
+    all say the same: the label, the sentence, what the user can do.  The label is also sent as the header
+    ``X-Nbplatform-Reason``, for scripts.
 
     Args:
         refusal: label and sentence.
+        support: whom to ask.
     """
 
-    def __init__(self, refusal: Refusal) -> None:
-        text = str(refusal)
-        super().__init__(text, reason=refusal.reason, status_code=_STATUS.get(refusal.reason, _FORBIDDEN))
+    def __init__(self, refusal: Refusal, support: str = _SOMEBODY) -> None:
+        kind = REFUSALS.get(refusal.reason)
+        advice = kind.advice if kind else ""
+        text = f"{_sentence(str(refusal))} {_DO}{advice.format(support=support)}." if advice else str(refusal)
+        status = _STATUS.get(refusal.reason, _FORBIDDEN)
+        super().__init__(text, reason=refusal.reason, log_message=str(refusal), status_code=status)
         self.refusal = refusal
         self.jupyterhub_message = text
-        self.jupyterhub_html_message = f'<span class="nbplatform-refusal">{escape(text)}</span>'
+        self.jupyterhub_html_message = _html("nbplatform-refusal", str(refusal), advice, support)
         self.headers = {"X-Nbplatform-Reason": refusal.reason}
 
 
 class ServerFailedError(web.HTTPError):
     """A server that was granted but did not come up: not a refusal, the hub counts it as an error.
 
+    Attributes:
+        support: whom to ask; set where it is known.
+
     Args:
-        message: what the user sees; may hold the end of their own server's log.
+        message: one sentence for the user.
+        log: the end of their own server's log; any text.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(500, message)
-        self.jupyterhub_message = message
-        self.jupyterhub_html_message = f'<pre class="nbplatform-failure">{escape(message)}</pre>'
+    def __init__(self, message: str, log: str = "") -> None:
+        self.sentence = message[:1].upper() + message[1:]
+        self.log = log.strip()
+        super().__init__(500, f"{message}; its log ends: {self.log}" if self.log else message)
+        self.support = _SOMEBODY
+
+    @property
+    def jupyterhub_message(self) -> str:
+        """Plain text: the sentence, what the user can do, the end of the log."""
+        ending = f" Its log ends:\n{self.log}" if self.log else ""
+        return f"{_sentence(self.sentence)} {_DO}{_AFTER_FAILURE.format(support=self.support)}.{ending}"
+
+    @property
+    def jupyterhub_html_message(self) -> str:
+        """The same as HTML."""
+        html = _html("nbplatform-failure", self.sentence, _AFTER_FAILURE, self.support)
+        named = 'class="nbplatform-log" tabindex="0" role="region" aria-label="The end of its log"'
+        return html + (f"<pre {named}>{escape(self.log)}</pre>" if self.log else "")
 
 
 def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
@@ -64,4 +91,18 @@ def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
     if spawner.orm_spawner is not None:
         spawner.orm_spawner.user_options = {}
         spawner.user.db.commit()
-    return SpawnRefused(refusal)
+    return SpawnRefused(refusal, getattr(spawner, "support", _SOMEBODY))
+
+
+def _html(kind: str, sentence: str, advice: str, support: str) -> str:
+    """Return sentence and advice as phrasing content: JupyterHub's own pages put it into a paragraph."""
+    whom = "".join(
+        f'<a href="{escape(part.href)}">{escape(part.text)}</a>' if part.href else escape(part.text)
+        for part in linked(support)
+    )
+    todo = f'<span class="nbplatform-advice">{_DO}{advice.format(support=whom)}.</span>' if advice else ""
+    return f'<span class="{kind}"><strong>{escape(sentence)}</strong> {todo}</span>'
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", ")")) else f"{text}."

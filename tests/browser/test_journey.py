@@ -17,6 +17,8 @@ CELL = (
 )
 COMMAND = "id -u > ~/of-a-terminal; mv ~/of-a-terminal ~/of-a-whole-terminal"
 UID, _, _ = ACCOUNTS["ada"]
+STATUS_BAR = "return document.querySelector('#jp-main-statusbar').textContent"  # it has no room on a phone
+PHONE: dict[str, object] = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 
 
 def test_from_login_to_a_cell_that_runs_as_the_user(user: User, site: Site) -> None:
@@ -31,12 +33,17 @@ def test_from_login_to_a_cell_that_runs_as_the_user(user: User, site: Site) -> N
     user.fill_login("ada", PASSWORD)
     choose_what_is_allowed(user)
     user.leave_by("#spawn_form [type=submit]")
-    user.see(".jp-LabShell .jp-Launcher")
-    user.wait(lambda: not user.script("return document.querySelector('#jupyterlab-splash')"), "the end of the splash")
+    see_the_lab(user)
     assert user.driver.current_url.startswith(f"{user.hub.url}/user/ada/lab")
     a_cell_runs_as_ada(user, site)
     a_terminal_runs_as_ada(user, site)
-    stop_from_the_home_page(user)
+    stop_from_the_home_page(user, "One GPU")
+
+
+def see_the_lab(user: User) -> None:
+    """Wait until JupyterLab can be used."""
+    user.see(".jp-LabShell .jp-Launcher")
+    user.wait(lambda: not user.script("return document.querySelector('#jupyterlab-splash')"), "the end of the splash")
 
 
 def refused_logins_look_the_same(user: User) -> None:
@@ -99,12 +106,51 @@ def assert_made_by_ada(site: Site, path: str, group: str) -> None:
     assert (found.st_uid, found.st_gid) == expected
 
 
-def stop_from_the_home_page(user: User) -> None:
-    """The home page stops the server, and says that it can be started again."""
+def stop_from_the_home_page(user: User, profile: str) -> None:
+    """The home page tells what runs and stops it, and says that it can be started again."""
     user.go("/hub/home")
-    user.click("#stop")
+    name = user.script("return window.jhdata.user")
+    assert profile in user.text("[data-server='']")
+    user.click("[data-server=''] .nbp-stop")
     user.wait(lambda: user.text("#start") == "Start My Server", "the server's end on the page")
-    assert user.servers() == {}
+    assert user.hub.api("GET", f"users/{name}").json["servers"] == {}
+
+
+def test_on_a_phone_from_login_to_a_cell_and_back(user: User) -> None:
+    """In a narrow window one logs in, chooses, computes and stops; JupyterLab's side bar is closed for it."""
+    if probe_machine().mode == "plain":
+        pytest.skip("this machine gives servers no view of their own: user namespaces are forbidden")
+    user.cdp("Emulation.setDeviceMetricsOverride", **PHONE)
+    user.go("/")
+    user.fill_login("ben", PASSWORD)
+    user.click("[data-profile=cpu] label")
+    user.leave_by("#spawn_form [type=submit]")
+    see_the_lab(user)
+    user.click(".jp-SideBar.jp-mod-left [data-id=filebrowser]")
+    user.click('.jp-LauncherCard[data-category="Notebook"]')
+    user.wait(lambda: "| Idle" in user.script(STATUS_BAR), "an idle kernel")
+    user.click(".jp-NotebookPanel .jp-Cell .cm-content")
+    ActionChains(user.driver).send_keys("!id").key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+    user.see_text(".jp-NotebookPanel .jp-OutputArea", f"uid={ACCOUNTS['ben'][0]}(ben) gid={GROUPS['users']}(users)")
+    stop_from_the_home_page(user, "CPU")
+
+
+def test_without_javascript_the_way_leads_to_the_server(user: User) -> None:
+    """On a phone and without JavaScript: log in, read, choose, start; the waiting page goes on by itself.
+
+    There the way ends: JupyterLab is a program in JavaScript, so nothing can be computed in its page.  The server's
+    home page says how it is doing, and that stopping it needs JavaScript.
+    """
+    user.cdp("Emulation.setDeviceMetricsOverride", **PHONE)
+    user.cdp("Emulation.setScriptExecutionDisabled", value=True)
+    user.log_in("ada")
+    choose_what_is_allowed(user)
+    user.leave_by("#spawn_form [type=submit]")
+    user.wait(lambda: user.driver.current_url.startswith(f"{user.hub.url}/user/ada/lab"), "the way to the server")
+    user.go("/hub/home")
+    assert "One GPU" in user.text("[data-server='']")
+    assert "to stop one or to add one with a name, allow JavaScript" in user.text(".nbp-notice")
+    assert not user.driver.find_element("id", "noscript").is_displayed()
 
 
 def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_server: User) -> None:
@@ -114,7 +160,6 @@ def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_ser
     user.leave_by("#spawn_form [type=submit]")
     user.see_text("#progress-message", "Waiting for your server to answer")
     assert user.driver.current_url.startswith(f"{user.hub.url}/hub/spawn-pending/ben")
-    user.click("#progress-details summary")
     assert user.text("#progress-log").splitlines()[-4:] == [
         "Deciding what you may have",
         "Looking for a place for cpu",

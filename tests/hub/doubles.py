@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 
 from nbplatform_spawners.identity import Identity
 from nbplatform_spawners.plan import SpawnPlan
@@ -34,6 +35,40 @@ class NeverAnswers(LocalSpawner):
 
     def _cmd_default(self) -> list[str]:
         return ["sleep", "600"]
+
+
+class AsItsProfile(LocalSpawner):
+    """Behaves as the profile asked for is called; any other profile is served well.
+
+    ``pondered``: takes its time to find out who somebody is; ``late``: its server waits before it listens;
+    ``silent``: its server never listens; ``dies``: its server ends at once and says why.
+    """
+
+    async def find_identity(self) -> Identity:
+        """Wait if need be, then answer."""
+        if self.user_options.get("profile") == "pondered":
+            await asyncio.sleep(2)
+        return await super().find_identity()
+
+    async def apply_plan(self, plan: SpawnPlan) -> str:
+        """Start what the profile says."""
+        scripts = {
+            "late": 'sleep 4; exec "$@"',
+            "silent": "sleep 600",
+            "dies": "echo '<b>the disk is full</b>' >&2; exit 1",
+        }
+        if plan.profile in scripts:
+            plan = replace(plan, command=("sh", "-c", scripts[plan.profile], "sh", *plan.command))
+        return await super().apply_plan(plan)
+
+
+class CannotBeAsked(LocalSpawner):
+    """Where its server is cannot be said after a restart of the hub."""
+
+    async def get_url(self) -> str:
+        """Wait for ever."""
+        await asyncio.sleep(3600)
+        return await super().get_url()
 
 
 BRIEFLY = """

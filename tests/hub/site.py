@@ -40,7 +40,9 @@ defaults:
 """
 
 CONFIG = """\
+from nbplatform_spawners.pages import template_paths
 c = get_config()
+c.JupyterHub.template_paths = template_paths
 c.JupyterHub.authenticator_class = "nbplatform-file"
 c.JupyterHub.spawner_class = "nbplatform-local"
 c.JupyterHub.allow_named_servers = True

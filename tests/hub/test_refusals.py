@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from nbplatform_spawners.errors import REFUSALS
 from tests.components.hub import Hub, run_cell, running_hub, start_server
+from tests.components.need import need
+from tests.components.session import Answer
+from tests.hub.conftest import temporary_site
 from tests.hub.site import DOUBLES, PASSWORD, RULES, Site
 
 # id, options, status, label, part of the sentence
@@ -36,6 +42,8 @@ def test_the_rest_api_refuses_with_label_and_sentence(
     assert answer.headers["X-Nbplatform-Reason"] == label
     assert answer.json["message"].startswith(f"{label}: ")
     assert sentence in answer.json["message"]
+    advice = REFUSALS[label].advice.format(support="the support desk")
+    assert answer.json["message"].endswith(f" What you can do: {advice}.")
     assert hub.api("GET", "users/ben").json["servers"] == {}
 
 
@@ -71,17 +79,31 @@ def test_after_a_refusal_a_plain_spawn_gives_the_first_allowed_profile(hub: Hub)
         ("/hub/spawn?opt-profile=gpu", None),
         ("/hub/spawn?profile=gpu", None),
         ("/hub/spawn", {"profile": "gpu"}),
+        ("/hub/spawn/ben/second?opt-profile=gpu", None),
+        ("/hub/spawn/ben/second", {"profile": "gpu"}),
     ],
-    ids=["a URL with opt-", "a URL without", "the form"],
+    ids=["a URL with opt-", "a URL without", "the form", "a named server's URL", "a named server's form"],
 )
 def test_pages_say_why_and_offer_the_form_again(hub: Hub, path: str, form: dict[str, str] | None) -> None:
-    """GET and POST of the spawn page show the sentence, the status and the form, and start nothing."""
+    """GET and POST of the spawn page show the sentence, what to do, the status and the form, and start nothing."""
     session = hub.login("ben", PASSWORD)
     answer = session.get(path) if form is None else _post_spawn(session, path, form)
-    assert answer.status == 403
-    assert "not-allowed: no rule allows you the profile" in html.unescape(answer.text)
+    assert_a_page_in_words(answer)
+    assert answer.headers["X-Nbplatform-Reason"] == "not-allowed"
     assert 'name="profile" value="cpu"' in answer.text
     assert hub.api("GET", "users/ben").json["servers"] == {}
+
+
+def assert_a_page_in_words(answer: Answer) -> None:
+    """The refused profile's page: a title, the sentence, what to do; no number, no name of an exception, no trace."""
+    page = html.unescape(answer.text)
+    assert answer.status == 403
+    assert "<title>Not started</title>" in page
+    assert "<h1>Not started</h1>" in page
+    assert "not-allowed: no rule allows you the profile 'gpu'" in page
+    assert "What you can do: choose something else, or ask the support desk, with this sentence." in page
+    for noise in ("403", "Forbidden", "Error:", "SpawnRefused", "Traceback", "HTTP 4"):
+        assert noise not in page.partition("<body>")[2], noise
 
 
 def _post_spawn(session, path, form):  # type: ignore[no-untyped-def]
@@ -110,20 +132,89 @@ def test_the_spawn_page_shows_every_profile_with_its_reason(hub: Hub) -> None:
     assert "/home/ben" in page
 
 
-def test_a_slow_refusal_reaches_progress_and_pending_page(own_site: Site) -> None:
+@pytest.mark.parametrize("server", ["", "second"], ids=["the default server", "a named server"])
+def test_a_slow_refusal_reaches_progress_and_pending_page(slow_hub: Hub, server: str) -> None:
     """When deciding takes longer than the hub waits, the progress events and the pending page tell the reason."""
+    session = slow_hub.login("ben", PASSWORD)
+    events = start_server(slow_hub, "ben", {"profile": "gpu"}, server)
+    assert events[-1]["failed"]
+    assert "not-allowed: no rule allows you" in events[-1]["message"]
+    assert "What you can do: choose something else" in events[-1]["message"]
+    for path in (f"/hub/spawn-pending/ben/{server}".rstrip("/"), f"/hub/user/ben/{server}"):
+        pending = session.get(path)
+        assert_a_page_in_words(pending)
+        assert re.search(rf'id="start"[^>]*href="/hub/spawn/ben/?{server}"', pending.text)
+    assert session.get(f"/hub/spawn/ben/{server}".rstrip("/")).status == 200
+
+
+@pytest.fixture(scope="module")
+def slow_hub() -> Iterator[Hub]:
+    """A hub that answers before it has decided."""
+    with temporary_site() as site:
+        config = site.config + (
+            "c.JupyterHub.spawner_class = 'tests.hub.doubles.SlowToDecide'\n"
+            "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0}\n"
+        )
+        with need(running_hub(config, extra_env=DOUBLES)) as hub:
+            yield hub
+
+
+def test_without_a_form_the_error_page_says_why(own_site: Site) -> None:
+    """A site that gives no choice has no form to come back to: the hub's error page is in words, too.
+
+    Errors of the hub itself look as before.
+    """
+    own_site.write_rules(RULES.replace('"Everyday work", allow: true', '"Everyday work"'))
+    config = own_site.config + "c.NbplatformSpawner.options_form = ''\n"
+    with running_hub(config) as hub:
+        session = hub.login("ben", PASSWORD)
+        answer = session.get("/hub/spawn")
+        assert answer.headers["X-Nbplatform-Reason"] == "unplaceable"
+        page = html.unescape(answer.text)
+        assert "<h1>Not started</h1>" in page
+        assert "unplaceable: " in page
+        assert "What you can do: choose something else, and tell the support desk this sentence." in page
+        assert "SpawnRefused" not in page
+        assert "<h1>503 : Service Unavailable</h1>" in session.page("/hub/error/503")
+
+
+def test_a_failed_start_shows_the_end_of_the_servers_log(own_site: Site) -> None:
+    """A page with a sentence, what to do and the log as its own lines; what the log holds is text.
+
+    A server that never answers has no such end: the page says that it took too long.
+    """
+    profiles = 'profiles:\n  dies: {title: "Dies", allow: true}\n  silent: {title: "Silent", allow: true}\n'
+    own_site.write_rules(RULES.replace("profiles:\n", profiles))
     config = own_site.config + (
-        "c.JupyterHub.spawner_class = 'tests.hub.doubles.SlowToDecide'\n"
+        "c.JupyterHub.spawner_class = 'tests.hub.doubles.AsItsProfile'\n"
         "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 0}\n"
+        "c.NbplatformSpawner.support = 'help@example.org'\n"
+        "c.NbplatformSpawner.start_timeout = 5\n"
     )
     with running_hub(config, extra_env=DOUBLES) as hub:
         session = hub.login("ben", PASSWORD)
-        events = start_server(hub, "ben", {"profile": "gpu"})
-        assert events[-1]["failed"]
-        assert "not-allowed: no rule allows you" in events[-1]["message"]
-        pending = session.get("/hub/spawn-pending/ben")
-        assert pending.status == 403
-        assert "not-allowed: no rule allows you" in html.unescape(pending.text)
+        event = start_server(hub, "ben", {"profile": "dies"})[-1]
+        assert "The server ended with 1. What you can do: start it again" in event["message"]
+        answer = session.get("/hub/spawn-pending/ben")
+        assert answer.status == 500
+        assert "<h1>Not started</h1>" in answer.text
+        assert "The server ended with 1" in answer.text
+        assert "if it fails again, send this page to" in answer.text
+        assert 'href="mailto:help@example.org"' in answer.text
+        assert re.search(r'<pre class="nbplatform-log"[^>]*>&lt;b&gt;the disk is full&lt;/b&gt;</pre>', answer.text)
+        assert start_server(hub, "ben", {"profile": "silent"})[-1]["failed"]
+        page = " ".join(session.page("/hub/spawn-pending/ben").split())
+        assert "Your server did not answer in time and was ended." in page
+        assert "What you can do: start it again; if it fails again, tell help@example.org when it happened." in page
+
+
+def test_the_hubs_own_pages_say_why_as_well(own_site: Site) -> None:
+    """A site that does not use our pages shows the same sentence and advice on JupyterHub's."""
+    config = own_site.config + "c.JupyterHub.template_paths = []\n"
+    with running_hub(config) as hub:
+        answer = hub.login("ben", PASSWORD).get("/hub/spawn?opt-profile=gpu")
+        assert answer.status == 403
+        assert "not-allowed: no rule allows you the profile 'gpu'. What you can do:" in html.unescape(answer.text)
 
 
 def test_the_hubs_metrics_count_refusals_by_label(hub: Hub) -> None:

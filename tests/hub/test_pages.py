@@ -1,0 +1,72 @@
+"""The hub's pages hold together where there is little to tell: other spawners, servers nobody can ask about now."""
+
+from __future__ import annotations
+
+from tests.components.hub import running_hub, start_server
+from tests.house.pages import code_blocks
+from tests.hub.site import DOUBLES, PASSWORD, Site
+
+OTHER = """
+c.JupyterHub.spawner_class = "simple"
+c.Spawner.cmd = ["sleep", "600"]
+c.Spawner.http_timeout = 600
+c.SimpleLocalProcessSpawner.home_dir_template = "TOP/home-of-{username}"
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+"""
+
+
+def test_a_server_of_another_spawner_has_the_hubs_own_home_page(own_site: Site) -> None:
+    """A site with several spawners: what our pages cannot ask they leave to JupyterHub's, and nothing breaks."""
+    config = own_site.config + OTHER.replace("TOP", str(own_site.top))
+    with running_hub(config) as hub:
+        session = hub.login("ben", PASSWORD)
+        assert hub.api("POST", "users/ben/server").status == 202
+        home = session.get("/hub/home")
+        assert home.status == 200
+        assert 'class="nbp-server"' not in home.text
+        assert 'id="stop"' in home.text
+        waiting = session.get("/hub/spawn-pending/ben")
+        assert waiting.status == 200
+        assert "Your server was asked for" in waiting.text
+
+
+def test_a_server_that_the_hub_is_looking_for_is_told_of(own_site: Site) -> None:
+    """After a restart of the hub a host may not answer: home says so, with what is known, and opens the server."""
+    config = own_site.config + "c.JupyterHub.spawner_class = 'tests.hub.doubles.CannotBeAsked'\n"
+    with running_hub(config, extra_env=DOUBLES, external_proxy=True) as hub:
+        hub.api("POST", "users/ben")
+        assert start_server(hub, "ben")[-1].get("ready")
+        hub.restart()
+        session = hub.login("ben", PASSWORD)
+        home = session.get("/hub/home")
+        assert home.status == 200
+        assert "The hub was restarted and is looking whether it still runs." in home.text
+        assert "1 GiB" in home.text
+        assert '<a class="btn btn-primary" href="/user/ben/">Open</a>' in home.text
+        waiting = session.get("/hub/spawn-pending/ben")
+        assert "Looking for your server" in waiting.text
+
+
+def test_home_without_a_server_is_the_hubs_own(own_site: Site) -> None:
+    """No empty list of servers, and the button to start one."""
+    with running_hub(own_site.config) as hub:
+        page = hub.login("ben", PASSWORD).page("/hub/home")
+        assert "nbp-running" not in page
+        assert "Start" in page
+        assert 'href="/hub/spawn/ben"' in page
+
+
+def test_a_sites_own_page_extends_ours(own_site: Site) -> None:
+    """The page that the documents show, in a folder before ours, adds its sentence and loses nothing."""
+    (page,) = [block.text for block in code_blocks("docs/how-to/pages.md") if block.language == "html"]
+    folder = own_site.top / "templates"
+    folder.mkdir()
+    (folder / "home.html").write_text(page)
+    config = own_site.config + f"c.JupyterHub.template_paths = [{str(folder)!r}, *template_paths]\n"
+    with running_hub(config) as hub:
+        hub.api("POST", "users/ben")
+        assert start_server(hub, "ben")[-1].get("ready")
+        shown = hub.login("ben", PASSWORD).page("/hub/home")
+        assert "Maintenance is on the first Tuesday of each month." in shown
+        assert 'class="nbp-server"' in shown
+        assert "Named Servers" in shown
