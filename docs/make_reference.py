@@ -1,6 +1,6 @@
-"""Write the generated parts of the reference: settings, keys of the rules language, command line.
+"""Write what pages repeat of the code: settings, keys of the rules language, command line, labels of refusals.
 
-python docs/make_reference.py            write docs/reference/*.md
+python docs/make_reference.py            write the pages
 python docs/make_reference.py --check    exit 1 when a page is not what this would write
 """
 
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from nbplatform_spawners.cli import make_parser
+from nbplatform_spawners.errors import REFUSALS
 from nbplatform_spawners.rules.fields import LANGUAGE
 
 ROOT = Path(__file__).resolve().parent.parent
-REFERENCE = ROOT / "docs" / "reference"
+DOCS = ROOT / "docs"
 SET_AS = {"PlatformSettings": "NbplatformSpawner", "LocalSettings": "LocalSpawner", "IdentitySettings": "IdentityMixin"}
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
@@ -57,8 +58,13 @@ def help_of(trait: Any) -> str:
     text = inspect.cleandoc(trait.help).replace("``", "`")
     text = re.sub(r"\.\. versionadded:: *(\S+)", r"Since version \1.", text)
     text = re.sub(r":\w+:`([^`]*)`", r"`\1`", text)
-    paragraphs = (re.sub(r"\s+", " ", paragraph).strip() for paragraph in re.split(r"\n\s*\n", text))
-    return "\n\n".join(re.sub(r"(?<=[a-z`\")\d]\.) +(?=[A-Z`])", "\n", paragraph) for paragraph in paragraphs)
+    return "\n\n".join(_paragraph(paragraph) for paragraph in re.split(r"\n\s*\n", text))
+
+
+def _paragraph(text: str) -> str:
+    """Return a paragraph, or a list, with one sentence or one entry a line."""
+    entries = (re.sub(r"\s+", " ", entry).strip() for entry in re.split(r"\n(?=- )", text))
+    return "\n".join(re.sub(r"(?<=[a-z`\")\d]\.) +(?=[A-Z`\d])", "\n", entry) for entry in entries)
 
 
 def settings_page() -> str:
@@ -99,6 +105,13 @@ def cli_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def refusals_table() -> str:
+    """Return the labels of refusals with what they say to a user."""
+    rows = [f"| `{label}` | {kind.meaning} | {kind.advice} |" for label, kind in REFUSALS.items()]
+    table = "\n".join(["| word | what it means | what you can do |", "|---|---|---|", *rows]) + "\n"
+    return table.replace("{support}", "the support desk")
+
+
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield every command that does something, by its full name."""
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -128,25 +141,30 @@ def _cell(text: str) -> str:
 
 
 GENERATED = {
-    "settings.md": {"settings": settings_page},
-    "rules.md": {"keys": rules_tables},
-    "cli.md": {"commands": cli_page},
+    "reference/settings.md": {"settings": settings_page},
+    "reference/rules.md": {"keys": rules_tables},
+    "reference/cli.md": {"commands": cli_page},
+    "tutorials/your-server.md": {"refusals": refusals_table},
 }
+"""Page below ``docs`` to what is generated in it, by the name in its marks."""
 
 
 def filled(page: str) -> str:
-    """Return a page of the reference with its generated parts made anew.
+    """Return a page with its generated parts made anew.
+
+    Args:
+        page: one of ``GENERATED``.
 
     Raises:
         ValueError: the page lacks a mark.
     """
-    text = (REFERENCE / page).read_text(encoding="utf-8")
+    text = (DOCS / page).read_text(encoding="utf-8")
     for name, make in GENERATED[page].items():
         begin, end = MARK.format(name), MARK.format(f"end of {name}")
         before, found, rest = text.partition(begin)
         _, found_end, after = rest.partition(end)
         if not (found and found_end):
-            raise ValueError(f"docs/reference/{page} lacks the lines {begin} and {end}")
+            raise ValueError(f"docs/{page} lacks the lines {begin} and {end}")
         text = f"{before}{begin}\n\n{make()}\n{end}{after}"
     return text
 
@@ -156,11 +174,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
-    stale = [page for page in GENERATED if filled(page) != (REFERENCE / page).read_text(encoding="utf-8")]
+    stale = [page for page in GENERATED if filled(page) != (DOCS / page).read_text(encoding="utf-8")]
     for page in stale:
-        sys.stdout.write(f"docs/reference/{page} {'is not up to date' if check else 'written'}\n")
+        sys.stdout.write(f"docs/{page} {'is not up to date' if check else 'written'}\n")
         if not check:
-            (REFERENCE / page).write_text(filled(page), encoding="utf-8")
+            (DOCS / page).write_text(filled(page), encoding="utf-8")
     return 1 if check and stale else 0
 
 

@@ -33,6 +33,7 @@ from tests.components import MissingComponent  # noqa: E402
 from tests.components.keeper import Keeper, KeeperError, Kept, keeper  # noqa: E402
 from tests.components.proxy import proxy_command  # noqa: E402
 
+CONFIG = CHECKOUT / "hub_config" / "demo" / "jupyterhub_config.py"
 START_LIMIT = 120
 """Seconds that the hub has to answer."""
 STOP_GRACE = 15
@@ -169,7 +170,7 @@ def _only_demo_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def start_hub(keep: Keeper, site: Site, port: int, proxy: Sequence[str]) -> Kept:
+def start_hub(keep: Keeper, site: Site, port: int, proxy: Sequence[str], config: Path = CONFIG) -> Kept:
     """Start the hub; its secrets are made here and are in its environment and its private folder alone."""
     folder = site.folder / "hub"
     environment = {
@@ -180,7 +181,6 @@ def start_hub(keep: Keeper, site: Site, port: int, proxy: Sequence[str]) -> Kept
         "NBPLATFORM_DEMO_PORTS": f"{port},{inner_port()},{inner_port()}",
         "NBPLATFORM_DEMO_PROXY": shlex.join(proxy),
     }
-    config = CHECKOUT / "hub_config" / "demo" / "jupyterhub_config.py"
     command = [sys.executable, "-m", "jupyterhub", "-f", str(config)]
     return keep.start(command, env=environment, cwd=folder, log=folder / "hub.log")
 

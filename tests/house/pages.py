@@ -2,10 +2,15 @@
 
 A mark is an HTML comment on the line before a code block, which no reader sees:
 
-- ``<!-- file: NAME -->``: the block is the content of this file, for the commands that follow on the page.
+- ``<!-- file: NAME -->``: the block is the content of this file, for the commands that follow on the page.  Of YAML a
+  name that ends with ``accounts.yaml`` is an accounts file, any other a rule file.
 - ``<!-- rules: wrong -->``: rules with mistakes on purpose; the next ``text`` block is what the parser says of them.
 - ``<!-- rules: replaces NAME -->``: rules that stand in place of this file of the example site.
 - ``<!-- accounts -->``, ``<!-- cases -->``: YAML of these kinds.
+- ``<!-- tested: PATH -->``: this test runs what the block shows.
+- ``<!-- not run: REASON -->``: no test looks at the block.
+
+What an unmarked block is, and which test looks at it, is told by its language: see ``test_blocks.py``.
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"^( *)```(\w*) *$")
+_FENCE = re.compile(r"^( *)```(\{?[\w-]*\}?)[^`]*$")
 _MARK = re.compile(r"^ *<!-- *(.*?) *-->$")
 _HEADING = re.compile(r"^(#+) (.*)$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^()\s]+)\)")
 _PROMPT = "$ "
 
 
@@ -31,7 +37,7 @@ class CodeBlock:
     Attributes:
         page: path below the repository.
         line: of the fence, counted from 1.
-        language: the word after the fence.
+        language: the word after the fence; in braces when it is a directive of MyST.
         text: what it holds.
         mark: what the comment before it says; empty without one.
     """
@@ -112,6 +118,11 @@ def prose(page: str) -> str:
 def links(page: str) -> list[str]:
     """Return the targets of a page's links."""
     return _LINK.findall(prose(page))
+
+
+def pictures(page: str) -> list[tuple[str, Path]]:
+    """Return (alternative text, file) of a page's pictures."""
+    return [(text, (ROOT / page).parent / target) for text, target in _PICTURE.findall(prose(page))]
 
 
 def anchors(page: str) -> set[str]:

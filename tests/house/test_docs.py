@@ -25,8 +25,13 @@ SITE = ROOT / "placement_rules" / "example-site"
 PAGES = page_paths()
 YAML = [block for page in PAGES for block in code_blocks(page) if block.language == "yaml"]
 WRONG = [block for block in YAML if block.mark == "rules: wrong"]
-RULES = [block for block in YAML if block.mark == "" or block.mark.startswith(("file: ", "rules: replaces "))]
-OTHERS = [block for block in YAML if block.mark in ("accounts", "cases")]
+ACCOUNTS = [block for block in YAML if block.mark == "accounts" or re.fullmatch(r"file: .*accounts\.yaml", block.mark)]
+CASES = [block for block in YAML if block.mark == "cases"]
+RULES = [
+    block
+    for block in YAML
+    if block not in ACCOUNTS and (block.mark == "" or block.mark.startswith(("file: ", "rules: replaces ")))
+]
 WITH_COMMANDS = [page for page in PAGES if any(block.language == "console" for block in code_blocks(page))]
 END = "@@@ end of command {} @@@"
 
@@ -61,12 +66,17 @@ def test_mistakes_on_purpose_are_told_as_the_page_shows(block: CodeBlock) -> Non
     assert f"{caught.value}\n" == shown.text
 
 
-@pytest.mark.parametrize("block", OTHERS, ids=str)
-def test_accounts_and_cases_on_a_page_parse(block: CodeBlock) -> None:
-    """Accounts files on a page parse; cases there are about the example site and parse with it."""
-    if block.mark == "accounts":
-        assert parse_accounts(block.text.encode(), "accounts.yaml").accounts
-        return
+@pytest.mark.parametrize("block", ACCOUNTS, ids=str)
+def test_accounts_on_a_page_parse(block: CodeBlock) -> None:
+    """Accounts that a reader copies hold no mistake, and none of them is refused."""
+    found = parse_accounts(block.text.encode(), "accounts.yaml")
+    assert found.accounts
+    assert not found.refusals
+
+
+@pytest.mark.parametrize("block", CASES, ids=str)
+def test_cases_on_a_page_parse(block: CodeBlock) -> None:
+    """Cases on a page are about the example site and parse with it."""
     accounts = parse_accounts((SITE / "accounts.yaml").read_bytes(), "accounts.yaml")
     book = parse_rules({path.name: path.read_bytes() for path in (SITE / "placement_rules").glob("*.yaml")})
     assert parse_cases({"cases.yaml": block.text.encode()}, book, People(accounts.accounts, accounts.refusals))
@@ -74,7 +84,7 @@ def test_accounts_and_cases_on_a_page_parse(block: CodeBlock) -> None:
 
 def test_every_yaml_block_is_of_a_known_kind() -> None:
     """A block that no test looks at could be wrong for years."""
-    assert {str(block) for block in YAML} == {str(block) for block in (*RULES, *WRONG, *OTHERS)}
+    assert {str(block) for block in YAML} == {str(block) for block in (*RULES, *WRONG, *ACCOUNTS, *CASES)}
     assert WRONG, "the pages show no mistake"
 
 

@@ -30,6 +30,7 @@ VIOLATIONS = [
         "from ..spawners.errors import refuse",
         "without JupyterHub",
     ),
+    ("the server needs the hub's side", "singleuser/start.py", "from ..spawners import ready", "of the hub's side"),
 ]
 
 

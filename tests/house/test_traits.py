@@ -84,15 +84,15 @@ def test_a_setting_without_a_manual_is_noticed() -> None:
 
 @pytest.mark.parametrize("page", GENERATOR.GENERATED)
 def test_the_generated_reference_is_up_to_date(page: str) -> None:
-    """The committed page is what ``python docs/make_reference.py`` writes now."""
-    assert GENERATOR.filled(page) == (GENERATOR.REFERENCE / page).read_text(encoding="utf-8"), (
+    """What a committed page repeats of the code is what ``python docs/make_reference.py`` writes now."""
+    assert GENERATOR.filled(page) == (GENERATOR.DOCS / page).read_text(encoding="utf-8"), (
         "run: python docs/make_reference.py"
     )
 
 
 def test_every_command_and_flag_is_in_the_reference() -> None:
     """The page has a section for each command that does something, with each of its flags."""
-    text = (GENERATOR.REFERENCE / "cli.md").read_text(encoding="utf-8")
+    text = (GENERATOR.DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
     found = dict(GENERATOR.commands(GENERATOR.make_parser()))
     assert {"nbplatform rules check", "nbplatform rules explain", "nbplatform accounts hash"} <= set(found)
     for command, parser in found.items():

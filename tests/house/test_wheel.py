@@ -135,13 +135,16 @@ def test_with_the_extra_hub_every_entry_point_loads(installed: Installed, tmp_pa
     }
 
 
+KEPT = (".py", ".html", ".json", ".typed")
+
+
 def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> None:
-    """Templates, the typing mark and the licence are in it; tests and documents are not."""
+    """Templates, settings, the typing mark and the licence are in it; tests and documents are not."""
     with zipfile.ZipFile(installed.wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nbplatform_spawners"}
-    package = [path for path in (ROOT / "nbplatform_spawners").rglob("*") if path.suffix in (".py", ".html", ".typed")]
+    package = [path for path in (ROOT / "nbplatform_spawners").rglob("*") if path.suffix in KEPT]
     assert {str(path.relative_to(ROOT)) for path in package} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
 

@@ -7,17 +7,13 @@ import builtins
 from pathlib import Path
 
 import pytest
-from jupyterhub.app import JupyterHub
-from jupyterhub.auth import PAMAuthenticator
-from jupyterhub.proxy import ConfigurableHTTPProxy
-from traitlets.config import Configurable
 
 from nbplatform_spawners.cli import main
 from nbplatform_spawners.rules.check import find_warnings
 from nbplatform_spawners.rules.store import load
 
+from .configurations import configurable_classes, exists
 from .pages import ROOT
-from .test_traits import GENERATOR
 
 RULES = ROOT / "placement_rules"
 SITES = [
@@ -64,24 +60,13 @@ def settings_of(path: Path) -> list[tuple[int, str, str]]:
     ]
 
 
-def configurable_classes() -> dict[str, type[Configurable]]:
-    """Return every class that a configuration may name: JupyterHub's, the project's and their bases."""
-    roots = [JupyterHub, ConfigurableHTTPProxy, PAMAuthenticator, *GENERATOR.registered_classes()]
-    return {cls.__name__: cls for root in roots for cls in root.__mro__ if issubclass(cls, Configurable)}
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.parent.name)
 def test_every_setting_of_a_configuration_exists(path: Path) -> None:
     """A misspelt setting would be ignored in silence; those in comments are meant to be used, too."""
     known = configurable_classes()
-    # Named by c.IdentityMixin, defined in a base: an instance of any class below has all of them.
-    below = {name: [cls for cls in known.values() if issubclass(cls, known[name])] for name in known}
-    wrong = [
-        f"{path.name}:{line}: c.{owner}.{name}"
-        for line, owner, name in settings_of(path)
-        if owner not in known or not any(name in cls.class_trait_names(config=True) for cls in below[owner])
-    ]
-    assert settings_of(path)
+    found = settings_of(path)
+    wrong = [f"{path.name}:{line}: c.{owner}.{name}" for line, owner, name in found if not exists(owner, name, known)]
+    assert found
     assert not wrong
 
 
