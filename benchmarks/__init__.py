@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m benchmarks [NAME...] [--json]``.  A module here adds one by the decorator in ``runner``."""
+"""Benchmarks: ``./scripts/bench [NAME...] [--json]``.  A module here adds one by the decorator in ``runner``."""

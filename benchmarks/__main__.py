@@ -10,6 +10,9 @@ from datetime import datetime
 from . import runner
 from .runner import Benchmark, Figure
 
+PROGRAM = "scripts/bench"
+"""What is started by hand."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all benchmarks or the named ones.
@@ -18,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all ran, 1 when one could not run here, 2 for a name that does not exist.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
+        prog=PROGRAM,
         description="Measure and print one table: name, ours, peer, ratio (ours / peer), unit.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which ones (default: all)")
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = runner.choose(known, given.names)
     except ValueError as error:
-        print(f"python -m benchmarks: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
     ran = _print_json(chosen) if given.json else _print_table(chosen)
     return 0 if ran == len(chosen) else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from traitlets import HasTraits, TraitType
 
@@ -69,6 +70,24 @@ html_theme_options = {
 html_copy_source = False
 html_show_sourcelink = False
 
+_NO_TLS = "Changes nothing on the local backend, which does not support ``internal_ssl``."
+WITHOUT_EFFECT = {
+    "Spawner.mem_limit": "Limits nothing here: the rules decide ``memory``.",
+    "Spawner.mem_guarantee": "Guarantees nothing here: the rules decide ``memory``.",
+    "Spawner.cpu_limit": "Limits nothing here: the rules decide ``cpu``.",
+    "Spawner.cpu_guarantee": "Guarantees nothing here: the rules decide ``cpu``.",
+    "Spawner.group_overrides": "Overrides nothing that the rules decide: rules match groups themselves.",
+    "Spawner.port": "Changes nothing on the local backend: each start takes a free port.",
+    "Spawner.ssl_alt_names": _NO_TLS,
+    "Spawner.ssl_alt_names_include_local": _NO_TLS,
+    "Spawner.http_timeout": "Counts with ``ready_interval = 0`` alone: else the spawner waits, for ``start_timeout``.",
+    "Spawner.options_form": "Do not set it: the page with the profiles is this form.",
+    "Spawner.options_from_form": "Do not set it: it reads the page with the profiles.",
+    "Spawner.apply_user_options": "Do not set it: what a user asked for is judged by the rules.",
+    "Authenticator.request_otp": "``nbplatform-pam`` hands the code to PAM; ``nbplatform-file`` asks and checks none.",
+}
+"""JupyterHub's settings that act otherwise here, or not at all, by the class that defines them; on settings.md, too."""
+
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _ENTRY = re.compile(r"^- \[[^\]]+\]\(([\w./-]+)\.md\)", re.MULTILINE)
 
@@ -96,11 +115,23 @@ def add_contents(app: Sphinx, page: str, source: list[str]) -> None:
 def shorten_foreign_help(app: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]) -> None:
     """Keep the first paragraph of other projects' settings, as plain text.  Called by autodoc for each description.
 
-    Their markup is theirs to mend: a slip in it must not break the build of these pages.
+    Their markup is theirs to mend: a slip in it must not break the build of these pages.  A setting that acts
+    otherwise here says so first.
     """
     if isinstance(described, TraitType) and not described.this_class.__module__.startswith("nbplatform_spawners"):
         text = "\n".join(lines).strip().partition("\n\n")[0]
-        lines[:] = [re.sub(r"([\\*_|])", r"\\\1", " ".join(text.replace("`", "").split()))]
+        plain = re.sub(r"([\\*_|]|(?<=\w):(?=\w))", r"\\\1", " ".join(text.replace("`", "").split()))
+        ours = WITHOUT_EFFECT.get(f"{described.this_class.__name__}.{described.name}")
+        lines[:] = [ours, "", f"JupyterHub: {plain}"] if ours else [plain]
+
+
+def link_pictures(app: Sphinx, doctree: nodes.document) -> None:
+    """Let each picture lead to its full size, as it does on a forge.  Called by Sphinx for each page that it has read.
+
+    Sphinx links a picture that is scaled; all are scaled to what they are.
+    """
+    for picture in doctree.findall(nodes.image):
+        picture.setdefault("scale", 100)
 
 
 def hide_arguments(
@@ -113,5 +144,6 @@ def hide_arguments(
 def setup(app: Sphinx) -> None:
     """Connect what this file adds to Sphinx."""
     app.connect("source-read", add_contents)
+    app.connect("doctree-read", link_pictures)
     app.connect("autodoc-process-docstring", shorten_foreign_help, priority=900)
     app.connect("autodoc-process-signature", hide_arguments)

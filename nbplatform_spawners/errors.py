@@ -36,7 +36,7 @@ REFUSALS: Mapping[str, RefusalKind] = MappingProxyType(
         ),
         "account": RefusalKind(
             "your account has ended or could not be looked up",
-            f"{_AGAIN_LATER}; if it stays so, ask {{support}}, with this sentence",
+            "ask {support}, with this sentence, unless it says what else to do",
         ),
         "storage": RefusalKind(
             "a folder that belongs to your server is not there",

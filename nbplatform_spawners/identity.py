@@ -145,7 +145,7 @@ class Account:
         """Return why the account may not be used at the aware time ``now``, or None."""
         if self.valid_until is not None and now >= self.valid_until:
             ended = self.valid_until.isoformat(timespec="minutes")
-            return _refused(self.identity.name, f"it ended on {ended}; ask the support desk to renew it")
+            return _refused(self.identity.name, f"it ended on {ended}")
         return None
 
 

@@ -38,7 +38,7 @@ class SpawnPlan:
         hidden: targets that must not be visible, whatever is mounted above them.
         env: the whole environment; holds the server's token, so it is never shown or kept.
         placement: the host and the GPUs.
-        reasons: field to "who decided it (file:line)", and ``allow`` to the decision's sentence; for log and state.
+        reasons: field to ``who decided it (file:line)``, and ``allow`` to the decision's sentence; for log and state.
         generation: of the rule book.
         gpus: how many GPUs were granted; ``placement.gpus`` names them, unless the backend chooses the devices.
         idle: the decided limits of ``idle``, key to seconds, None for never; what nothing decides is absent.

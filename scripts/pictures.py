@@ -38,8 +38,6 @@ c = get_config()
 load_subconfig({str(CHECKOUT / "hub_config" / "demo" / "jupyterhub_config.py")!r})
 c.LocalSpawner.gpus = ["GPU-0101", "GPU-0102"]
 c.LocalSpawner.gpu_model = "K80"
-c.NbplatformSpawner.help_text = "New here?  https://docs.example.org/notebooks tells how to begin."
-c.NbplatformSpawner.support = "support@example.org"
 
 
 def never_answers(spawner):

@@ -30,6 +30,11 @@ c.IdentityMixin.accounts = f"{folder}/accounts.yaml"
 c.JupyterHub.spawner_class = "nbplatform-local"
 c.NbplatformSpawner.rules_directory = f"{folder}/placement_rules"
 c.NbplatformSpawner.site_name = "Example Computing Centre"
+c.NbplatformSpawner.support = "support@example.org"
+c.NbplatformSpawner.help_text = (
+    "New here?  Choose CPU, press Start and open welcome.ipynb in JupyterLab.\n"
+    "“Why” in each box names the rules behind what you get."
+)
 c.LocalSpawner.runtime_directory = f"{folder}/hub/servers"
 c.LocalSpawner.overcommit = 4  # a laptop's memory, promised to several accounts of one person
 c.Spawner.default_url = "/lab"

@@ -37,7 +37,12 @@ c.IdentityMixin.min_gid = 1000
 
 # Servers on this machine, each in its own view of the file system.
 c.JupyterHub.spawner_class = "nbplatform-local"
-c.NbplatformSpawner.site_name = "this site"
+
+# The site's own words on its pages: its name, whom a refused user asks (words, an e-mail address or a web address), and
+# what everybody should know before they choose.
+# c.NbplatformSpawner.site_name = "Example Computing Centre"
+# c.NbplatformSpawner.support = "support@example.org"
+# c.NbplatformSpawner.help_text = "Notebooks are explained at https://docs.example.org/notebooks"
 
 # The platform's own pages: home, waiting and refusals in words, also without JavaScript.  docs/how-to/pages.md says how
 # to put the site's own before them.  Without this line JupyterHub's pages are shown.

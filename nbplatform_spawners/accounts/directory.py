@@ -19,7 +19,7 @@ class UnknownAccount(Refusal):
     """
 
     def __init__(self, name: str) -> None:
-        super().__init__("account", f"account {bounded(name)}: this site has no such account; ask the support desk")
+        super().__init__("account", f"account {bounded(name)}: this site has no such account")
         self.name = name
 
     def __reduce__(self) -> tuple[type[UnknownAccount], tuple[str]]:

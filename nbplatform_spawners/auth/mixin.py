@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from jupyterhub.crypto import CryptKeeper, EncryptionUnavailable
 from jupyterhub.utils import maybe_future
 from tornado import web
 from traitlets import TraitError
@@ -19,17 +18,14 @@ from ..errors import BadFile, DirectoryUnavailable, Refusal
 from ..identity import Account, Identity
 from ..names import bounded, is_safe
 from ..spawners.errors import refuse
+from ..spawners.stop_form import STOP_HANDLERS
 from .address import browser_address
 from .asking import Asker
 from .ended import AccountCheck
 from .errors import LoginRefused
+from .key import warn_without_key
 from .settings import IdentitySettings
 
-HOW_TO_MAKE_A_KEY = (
-    "auth_state is on (identities are kept in it, encrypted) but there is no key for it.  Make one with "
-    "'openssl rand -hex 32', keep it where only the hub reads it, and give it to the hub as the environment variable "
-    "JUPYTERHUB_CRYPT_KEY; with another key at the next start, what is stored is lost."
-)
 UNAVAILABLE = "the accounts of this site cannot be looked up now; try again in a few minutes"
 
 
@@ -50,11 +46,19 @@ class IdentityMixin(IdentitySettings):
     calls ``super()``.
     """
 
+    stops_by_form = True
+    """Pages may stop a server by a form: :meth:`get_handlers` brings its address."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._asker = Asker()
         self._account_check = AccountCheck(self)
-        self._warn_without_key()
+        if self.parent is not None and self.enable_auth_state:
+            warn_without_key(self.log)
+
+    def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
+        """Return the login's addresses, and where pages without JavaScript stop a server.  Called at hub start."""
+        return [*super().get_handlers(app), *STOP_HANDLERS]
 
     # To override
 
@@ -159,7 +163,7 @@ class IdentityMixin(IdentitySettings):
             check = getattr(spawner_class, "check_configuration", None)
             if check is not None:
                 check(self.parent.config)
-        except (BadFile, DirectoryUnavailable, ValueError) as error:
+        except (BadFile, DirectoryUnavailable, TraitError, ValueError) as error:
             for line in str(error).splitlines():
                 self.log.critical("%s", line)
             self.log.critical("the hub does not start with this configuration")
@@ -280,15 +284,6 @@ class IdentityMixin(IdentitySettings):
             return {**result, "auth_state": {**result["auth_state"], "identity": identity}}
         await self._store(user, account.identity)  # so that the spawn page shows what the next spawn will decide on
         return result
-
-    def _warn_without_key(self) -> None:
-        """Say how to make a key, before the hub ends because there is none."""
-        if self.parent is None or not self.enable_auth_state:
-            return
-        try:
-            CryptKeeper.instance().check_available()
-        except (EncryptionUnavailable, TraitError, ValueError):
-            self.log.critical(HOW_TO_MAKE_A_KEY)
 
 
 def _keep_provider(fresh: Identity, state: Mapping[str, Any]) -> Identity:

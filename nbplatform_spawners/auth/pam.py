@@ -52,4 +52,4 @@ class NSSPAMAuthenticator(IdentityMixin, PAMAuthenticator):  # type: ignore[misc
             if why is None:
                 raise DirectoryUnavailable(f"PAM service {self.service}: {error}") from None
             kind = Refusal if error.errno in _ENDED else NotNow
-            raise kind("account", f"account {bounded(name)}: {why}; ask the support desk") from None
+            raise kind("account", f"account {bounded(name)}: {why}") from None

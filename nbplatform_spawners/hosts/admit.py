@@ -9,6 +9,7 @@ from typing import Literal
 from ..errors import Refusal
 from ..names import bounded
 from ..rules.units import format_count, format_duration, format_size
+from ..rules.unplaceable import sole_host
 
 _MOST_NAMED = 5
 _SHORTEST_IDLE = 60
@@ -206,52 +207,70 @@ def _nothing_free(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[H
     """Return why no host of the pools takes the demand: only what is short is named."""
     if not pools:
         return Refusal("unplaceable", f"nothing says in which pool the profile '{demand.profile}' runs")
-    names = " and ".join(pool.name for pool in pools)
+    machine = sole_host((pool.name, (host.name for host in pool.hosts)) for pool in pools)
+    where = machine or "pool " + " and ".join(pool.name for pool in pools)
     hosts = [host for pool in pools for host in pool.hosts]
     suited = [host for host in hosts if demand.gpu_model in (None, host.gpu_model) and len(host.gpus) >= demand.gpus]
     if not suited:
-        model = f" of the model {demand.gpu_model}" if demand.gpu_model else ""
-        return Refusal("unplaceable", f"no host of pool {names} has {format_count(demand.gpus, 'GPU')}{model}")
+        return Refusal("unplaceable", _gpus_lacking(demand, hosts, where, bool(machine)))
     serving = [host for host in suited if may_serve(demand, host)]
-    absent = _absent(suited)
     if not serving:
-        return Refusal("unreachable", f"no host of pool {names} takes servers now: {absent}; try again later")
+        takes = f"{where} takes no" if machine else f"no host of {where} takes"
+        return Refusal("unreachable", f"{takes} servers now: {_absent(suited, bool(machine))}; try again later")
     enough = [host for host in serving if _has_gpus(demand, host, holdings)]
-    parts = [
-        _memory_short(demand, enough, names, holdings) if enough else _gpus_short(demand, serving, names, holdings)
-    ]
-    there = {host.name for host in enough or serving}
-    idle = [held.idle or 0 for held in holdings if held.host in there and (enough or held.gpus)]
+    short, there = (_memory_short, enough) if enough else (_gpus_short, serving)
+    parts = [short(demand, there, where, bool(machine), holdings)]
+    names = {host.name for host in there}
+    idle = [held.idle or 0 for held in holdings if held.host in names and (enough or held.gpus)]
     if idle and max(idle) >= _SHORTEST_IDLE:
         parts.append(f"the oldest has been idle {format_duration(max(idle) // 60 * 60)}")
-    if absent:
+    if absent := _absent(suited, bool(machine)):
         parts.append(absent)
     return Refusal("full", "; ".join(parts))
 
 
-def _absent(hosts: list[LiveHost]) -> str:
-    """Return how many hosts take no servers now; empty when all do."""
+def _absent(hosts: list[LiveHost], alone: bool) -> str:
+    """Return how many hosts take no servers now; empty when all do.  ``alone``: see ``_gpus_lacking``."""
     down = sum(not host.answers for host in hosts)
     draining = sum(host.answers and host.drain for host in hosts)
-    of_all = f"of {format_count(len(hosts), 'host')}"
-    parts = [f"{down} {of_all} {'does' if down == 1 else 'do'} not answer"] if down else []
+    of_all = f" of {format_count(len(hosts), 'host')}"
+    parts = []
+    if down:
+        parts.append(f"{'it' if alone else f'{down}{of_all}'} {'does' if down == 1 else 'do'} not answer")
     if draining:
-        parts.append(f"{draining} {of_all} {'is' if draining == 1 else 'are'} being drained")
+        parts.append(f"{'it' if alone else f'{draining}{of_all}'} {'is' if draining == 1 else 'are'} being drained")
     return " and ".join(parts)
 
 
-def _gpus_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
+def _gpus_lacking(demand: Demand, hosts: list[LiveHost], where: str, alone: bool) -> str:
+    """Return that no host could ever give the GPUs.
+
+    Args:
+        demand, hosts: what is asked for, and of whom.
+        where: the pools in words, or the machine.
+        alone: it is a machine that users know by its own name, see :func:`sole_host`: there is no pool to speak of.
+    """
+    if not alone:
+        model = f" of the model {demand.gpu_model}" if demand.gpu_model else ""
+        return f"no host of {where} has {format_count(demand.gpus, 'GPU')}{model}"
+    if demand.gpu_model not in (None, hosts[0].gpu_model):
+        return f"{where} has no GPU of the model {demand.gpu_model}"
+    asked = f"{format_count(demand.gpus, 'GPU')} {'is' if demand.gpus == 1 else 'are'} asked for"
+    return f"{asked}, {where} has {len(hosts[0].gpus) or 'none'}"
+
+
+def _gpus_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, holdings: tuple[Holding, ...]) -> str:
     total = sum(len(host.gpus) for host in hosts)
     free = [len(free_gpus(host, holdings)) for host in hosts]
-    taken = f"{total - sum(free)} of {format_count(total, 'GPU')} of pool {names} {'is' if total == 1 else 'are'} taken"
+    taken = f"{total - sum(free)} of {format_count(total, 'GPU')} of {where} {'is' if total == 1 else 'are'} taken"
     if not any(free):
         return taken
-    return f"{taken}; you ask for {demand.gpus} on one host, the freest has {max(free)} left"
+    freest = ", it" if alone else " on one host, the freest"
+    return f"{taken}; you ask for {demand.gpus}{freest} has {max(free)} left"
 
 
-def _memory_short(demand: Demand, hosts: list[LiveHost], names: str, holdings: tuple[Holding, ...]) -> str:
+def _memory_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, holdings: tuple[Holding, ...]) -> str:
     most = max(left_for(demand, host, holdings) for host in hosts)
-    return (
-        f"{format_size(demand.memory)} of memory is asked for,"
-        f" the emptiest host of pool {names} has {format_size(max(most, 0))} left"
-    )
+    emptiest = where if alone else f"the emptiest host of {where}"
+    asked = format_size(demand.memory)
+    return f"{asked} of memory is asked for, {emptiest} has {format_size(max(most, 0))} left"

@@ -23,7 +23,9 @@ _lock = threading.Lock()
 
 
 def leave_out(name: str, why: str) -> None:
-    """Say that a speed-up does not act because what it was made for has changed."""
+    """Say that a speed-up does not act, or no more, because what it was made for has changed."""
+    if name in in_use:
+        in_use.remove(name)
     log.warning("speed-up %s leaves itself out: %s", name, why)
 
 

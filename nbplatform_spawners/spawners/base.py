@@ -125,7 +125,7 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
             self.log.warning("user=%s left out %s: a placeholder has no value", self.user.name, entry)
         if decision.refusal is not None:
             raise decision.refusal
-        self._steps.say(15, f"Looking for a place for {decision.profile}")
+        self._steps.say(15, f"Looking for a place for {book.profiles[decision.profile or ''].title}")
         pools = await self.live_pools(decision)
         # No await from here to the reservation: two starts must not be given the same GPU.
         now = datetime.now(UTC)
@@ -165,7 +165,7 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
             return self.rules.book
         except BadFile as error:
             self.log.error("no rules: %s", error)
-            raise Refusal("rules", "the rules of this site cannot be read; tell the support desk") from None
+            raise Refusal("rules", "the rules of this site cannot be read") from None
 
     async def find_identity(self) -> Identity:
         """Return who this server runs as: the owner, whoever starts it.

@@ -128,6 +128,6 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "idle.cull_after_gpu": _after("after {} without activity", "never for want of activity"),
     "idle.max_age": _after("{} after its start", "never"),
     "idle.busy_max": _after("for {}", "as long as it is busy"),
-    "idle.warn_before": _after("{} before", "none"),
+    "idle.warn_before": _after("{}", "none"),
     "idle.extend": _after("once, by {}", "no"),
 }

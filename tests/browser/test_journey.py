@@ -135,11 +135,11 @@ def test_on_a_phone_from_login_to_a_cell_and_back(user: User) -> None:
     stop_from_the_home_page(user, "CPU")
 
 
-def test_without_javascript_the_way_leads_to_the_server(user: User) -> None:
+def test_without_javascript_the_way_leads_to_the_server_and_ends_it(user: User) -> None:
     """On a phone and without JavaScript: log in, read, choose, start; the waiting page goes on by itself.
 
-    There the way ends: JupyterLab is a program in JavaScript, so nothing can be computed in its page.  The server's
-    home page says how it is doing, and that stopping it needs JavaScript.
+    There the way ends for a while: JupyterLab is a program in JavaScript, so nothing can be computed in its page.  The
+    server's home page says how it is doing, and stops it.
     """
     user.cdp("Emulation.setDeviceMetricsOverride", **PHONE)
     user.cdp("Emulation.setScriptExecutionDisabled", value=True)
@@ -149,8 +149,10 @@ def test_without_javascript_the_way_leads_to_the_server(user: User) -> None:
     user.wait(lambda: user.driver.current_url.startswith(f"{user.hub.url}/user/ada/lab"), "the way to the server")
     user.go("/hub/home")
     assert "One GPU" in user.text("[data-server='']")
-    assert "to stop one or to add one with a name, allow JavaScript" in user.text(".nbp-notice")
     assert not user.driver.find_element("id", "noscript").is_displayed()
+    user.leave_by("[data-server=''] [data-nbp=stop-form]")
+    user.wait(lambda: user.text("#start") == "Start My Server", "the server's end on the page")
+    assert user.servers() == {}
 
 
 def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_server: User) -> None:
@@ -162,7 +164,7 @@ def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_ser
     assert user.driver.current_url.startswith(f"{user.hub.url}/hub/spawn-pending/ben")
     assert user.text("#progress-log").splitlines()[-4:] == [
         "Deciding what you may have",
-        "Looking for a place for cpu",
+        "Looking for a place for CPU",
         "Starting your server on this machine",
         "Waiting for your server to answer",
     ]

@@ -184,13 +184,13 @@ def test_what_is_live_is_told_and_what_is_unknown_is_never_a_number(visitor: Use
         for name, css in ((name, f"[data-profile={name}] [data-nbp=free]") for name in ("cpu", *STATES))
     }
     assert free == {
-        "cpu": ["Free now 384 of 384 GiB of memory"],
+        "cpu": ["Left to give out 384 of 384 GiB of memory"],
         "slow": [],
-        "silent": ["Free now not known"],
-        "half-silent": ["Free now 192 of 192 GiB of memory, 6 of 12 hosts do not answer"],
+        "silent": ["Left to give out not known"],
+        "half-silent": ["Left to give out 192 of 192 GiB of memory, 6 of 12 hosts do not answer"],
         "kubernetes": [],
         "broken": [],
-        "toobig": ["Free now 384 of 384 GiB of memory"],
+        "toobig": ["Left to give out 384 of 384 GiB of memory"],
     }
     now = {name: visitor.see(f"[data-profile={name}]").get_attribute("data-obstacle") for name in ("cpu", *STATES)}
     assert now == {

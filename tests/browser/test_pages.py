@@ -21,6 +21,7 @@ from tests.hub.site import DOUBLES, RULES
 HOSTILE = "<b>mine</b><script>alert(1)</script> " + "W" * 60
 PROFILES = """\
   late: {title: "Late", allow: true}
+  fetched: {title: "Fetched", allow: true}
   silent: {title: "Silent", allow: true}
   dies: {title: "Dies", allow: true}
   pondered: {title: "Pondered"}
@@ -42,6 +43,13 @@ return {page: of('body', 'backgroundColor'), words: of('body', 'color'),
 """
 TIMES = "return [...document.querySelectorAll('.nbp-server time')].map(one => [one.dateTime, one.textContent])"
 SECTION = "#nbp-running"
+HEARD = """
+new MutationObserver(() => {
+    const heard = JSON.parse(sessionStorage.heard ?? '[]');
+    sessionStorage.heard = JSON.stringify([...heard, document.querySelector('#progress-said').textContent]);
+}).observe(document.querySelector('#progress-said'), {childList: true});
+"""
+LISTENED = "return JSON.parse(sessionStorage.heard ?? '[]')"
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ def test_the_waiting_page_goes_on_without_javascript(user: User) -> None:
     user.see_text("#progress-message", "Waiting for your server to answer")
     assert user.text("#progress-log").splitlines() == [
         "Deciding what you may have",
-        "Looking for a place for late",
+        "Looking for a place for Late",
         "Starting your server on this machine",
         "Waiting for your server to answer",
     ]
@@ -212,16 +220,43 @@ def test_times_are_those_of_the_readers_zone(user: User) -> None:
             assert shown == there.strftime("%-d %B %Y at %H:%M")
 
 
-def test_home_without_javascript_says_what_it_cannot_do(user: User) -> None:
-    """Everything can be read, times are in UTC, and no button is there that would do nothing."""
+def test_home_without_javascript_stops_servers_and_says_what_it_cannot_do(user: User) -> None:
+    """Everything can be read, times are in UTC, no button is there that would do nothing, and a form stops a server."""
     start_two(user.hub)
     without_javascript(user)
     user.log_in("ada", "/hub/home")
     assert " UTC (less than a minute ago)" in user.text("[data-server='']")
-    assert "to stop one or to add one with a name, allow JavaScript" in user.text(".nbp-notice")
+    assert "servers can be started, stopped and looked at here; to add one" in user.text(".nbp-notice")
     shown = [one.is_displayed() for one in user.driver.find_elements(By.CSS_SELECTOR, ".nbp-stop")]
     assert shown == [False, False]
+    assert not user.driver.find_element(By.CSS_SELECTOR, ".new-server-name").is_displayed()
     assert banners(user) == []
+    user.leave_by("[data-server=second] [data-nbp=stop-form]")
+    assert user.driver.current_url == f"{user.hub.url}/hub/home"
+    assert list(user.servers()) == [""]
+
+
+def test_without_javascript_a_start_is_given_up_by_a_form(user: User) -> None:
+    """The waiting page's form ends the start, and the next one is judged anew."""
+    without_javascript(user)
+    user.log_in("ben")
+    choose(user, "silent")
+    user.see_text("#progress-message", "Waiting for your server to answer")
+    user.leave_by("[data-nbp=stop-form]")
+    assert user.driver.current_url == f"{user.hub.url}/hub/home"
+    user.wait(lambda: user.servers() == {}, "the end of the start")
+    assert not user.driver.find_elements(By.CSS_SELECTOR, "[data-server]")
+
+
+def test_an_image_that_is_fetched_is_told_by_its_percentage(user: User) -> None:
+    """One line of the list changes in place; a screen reader hears each tenth of it and not each per cent."""
+    user.log_in("ben")
+    choose(user, "fetched")
+    user.script(HEARD)
+    user.see_text("#progress-message", "Fetching the image site/lab:1: ")
+    user.wait(lambda: user.driver.current_url.startswith(f"{user.hub.url}/user/ben/"), "the way to the server")
+    heard = [one for one in user.script(LISTENED) if one.startswith("Fetching")]
+    assert 2 <= len(heard) <= 12, heard
 
 
 def test_a_server_is_stopped_from_its_card(user: User) -> None:

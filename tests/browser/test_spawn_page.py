@@ -136,7 +136,7 @@ def test_what_a_screen_reader_is_told(user: User) -> None:
     user.log_in("ada")
     radios = described(user, "radio")
     assert list(radios)[:3] == ["CPU", "One GPU", "Lost storage"]
-    assert "GPUs 1 Memory 1 GiB Cores 1 Free now 1 of 1 GPU" in " ".join(radios["One GPU"].split())
+    assert "GPUs 1 Memory 1 GiB Cores 1 Left to give out 1 of 1 GPU" in " ".join(radios["One GPU"].split())
     assert "What to start at Example Computing Centre" in described(user, "group")
     disclosures = described(user, "DisclosureTriangle")
     assert "Why: allowed by rule 'gpu users' for One GPU" in disclosures
@@ -241,20 +241,20 @@ def test_words_stand_out_from_what_is_behind_them(user: User, theme: str) -> Non
 def test_what_another_holds_is_not_free_and_may_be_asked_for_all_the_same(user: User) -> None:
     """One takes the only GPU: the other's page says so with admission's own sentence, until it is given back."""
     user.log_in("ada")
-    assert user.text("[data-profile=gpu] [data-nbp=free]").startswith("Free now\n1 of 1 GPU, ")
+    assert user.text("[data-profile=gpu] [data-nbp=free]").startswith("Left to give out\n1 of 1 GPU, ")
     assert user.hub.api("POST", "users/eve/server", json={"user_options": {"profile": "gpu"}}).status < 300
     user.wait(lambda: user.hub.api("GET", "users/eve").json["servers"][""]["ready"], "eve's server")
     user.go("/hub/spawn")
     card = user.text("[data-profile=gpu]")
     assert "Full now" in card
-    assert "1 of 1 GPU of pool this machine is taken" in card
+    assert "1 of 1 GPU of this machine is taken" in card
     assert "0 of 1 GPU, " in card
-    assert "Full now 1 of 1 GPU of pool this machine is taken." in " ".join(described(user, "radio")["One GPU"].split())
+    assert "Full now 1 of 1 GPU of this machine is taken." in " ".join(described(user, "radio")["One GPU"].split())
     assert "Full now" not in user.text("[data-profile=cpu]")
     user.click("[data-profile=gpu] label")
     assert user.see("[data-profile=gpu] input").is_selected()
     user.leave_by("#spawn_form [type=submit]")
-    assert "full: 1 of 1 GPU of pool this machine is taken" in user.text(".spawn-error-msg")
+    assert "full: 1 of 1 GPU of this machine is taken" in user.text(".spawn-error-msg")
     stop_server(user.hub, "eve")
     user.go("/hub/spawn")
     assert "Full now" not in user.text("[data-profile=gpu]")

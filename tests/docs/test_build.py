@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +147,67 @@ def test_every_setting_key_and_flag_is_in_the_built_reference(built: Path) -> No
     for command, parser in GENERATOR.commands(make_parser()):
         assert command in plain["cli"]
         assert all(flag in plain["cli"] for action in parser._actions for flag in action.option_strings[-1:])
+
+
+class Clicked(HTMLParser):
+    """Collects where the links of a page lead, and which pictures of the documents lead nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schemes: set[str] = set()
+        self.unlinked: list[str] = []
+        self.link = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at one tag."""
+        given = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.link = given.get("href", "")
+            self.schemes |= {found[1].lower() for found in [re.match(r"([A-Za-z][\w+.-]*):", self.link)] if found}
+        elif tag == "img" and "_images/" in given.get("src", "") and self.link != given["src"]:
+            self.unlinked.append(given["src"])
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a link."""
+        self.link = "" if tag == "a" else self.link
+
+
+def clicked(html: str) -> Clicked:
+    """Return what is to be clicked on a page."""
+    parser = Clicked()
+    parser.feed(html)
+    return parser
+
+
+def test_links_are_of_the_web_or_mail_and_pictures_lead_to_their_full_size(built: Path) -> None:
+    """A word with a colon (``DNS:localhost``) is no address, and a picture can be seen as large as it is."""
+    found = {str(page.relative_to(built)): clicked(page.read_text()) for page in sorted(built.rglob("*.html"))}
+    assert {scheme for one in found.values() for scheme in one.schemes} <= {"http", "https", "mailto"}
+    assert {page: one.unlinked for page, one in found.items() if one.unlinked} == {}
+    assert "_images/" in (built / "docs" / "tutorials" / "your-server.html").read_text()
+
+
+def test_odd_links_and_pictures_without_one_are_seen() -> None:
+    """The look at what is to be clicked can fail."""
+    html = (
+        '<a href="DNS:localhost">x</a><a href="#here:there">y</a><a href="_images/a.png"><img src="_images/a.png"></a>'
+    )
+    assert clicked(html).schemes == {"dns"}
+    assert clicked(html).unlinked == []
+    assert clicked('<a href="_images/a.png">x</a><img src="_images/a.png">').unlinked == ["_images/a.png"]
+
+
+def test_settings_of_jupyterhub_that_do_not_act_say_so(built: Path) -> None:
+    """Both references tell it, so that nobody limits memory by a setting that limits nothing."""
+    conf: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    settings, classes = (
+        " ".join(re.sub(r"<[^>]*>", "", (built / "docs" / "reference" / f"{name}.html").read_text()).split())
+        for name in ("settings", "classes")
+    )
+    told = {name: text.replace("``", "") for name, text in conf["WITHOUT_EFFECT"].items()}
+    assert "Spawner.mem_limit" in told
+    assert [name for name in told if f"c.{name}" not in settings] == []
+    assert [name for name, text in told.items() if f"{text} JupyterHub: " not in classes] == []
 
 
 # What must stop a build

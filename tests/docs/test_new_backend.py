@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from tests.components.hub import Hub, run_cell, run_terminal, running_hub, start
 from tests.components.need import need
 from tests.house.pages import code_blocks
 
+from .test_first_site import environment, pristine_checkout
+
 PAGE = "docs/tutorials/a-new-backend.md"
 MOST_LINES = 100
 FILES = {
     block.mark.removeprefix("file: "): block.text for block in code_blocks(PAGE) if block.mark.startswith("file: ")
 }
-START = next(block.text for block in code_blocks(PAGE) if block.language == "sh")
+INSTALL, START = (block.text for block in code_blocks(PAGE) if block.language == "sh")
+INSTALL_LIMIT = 400
 PASSWORD = "0123456789abcdef"
 AS_ROOT = 'c.Spawner.args = ["--allow-root"]\n' if os.getuid() == 0 else ""
 """The page says to start the hub as an ordinary user; the suite may run as root."""
@@ -66,6 +70,30 @@ def test_the_backend_is_as_short_as_the_page_says() -> None:
     assert len(spawner.splitlines()) < MOST_LINES
     assert "jupyterhub -f jupyterhub_config.py" in START
     assert set(re.findall(r"export (\w+)=", START)) == {"JUPYTERHUB_CRYPT_KEY", "TRY_OUT_PASSWORD"}
+
+
+@pytest.mark.timeout(INSTALL_LIMIT + 60)
+def test_the_environment_of_the_page_has_all_that_it_starts(tmp_path: Path) -> None:
+    """Nothing but Python with ``venv`` and the network: hub, servers, proxy and the command are there afterwards."""
+    if subprocess.run(["python3", "-c", "import ensurepip"], env=environment(), check=False).returncode:
+        pytest.skip("the machine's python3 has no venv: apt-get install python3-venv")
+    pristine_checkout(tmp_path / "nbplatform")
+    programs = ("jupyterhub", "configurable-http-proxy", "nbplatform-singleuser", "jupyter-labhub")
+    looks = [f"test -x nbplatform-env/bin/{name}" for name in programs]
+    shows = "jupyterhub --version; configurable-http-proxy --version; nbplatform --help; node --version"
+    ran = subprocess.run(
+        ["bash", "-c", "\n".join(["set -eu", INSTALL, *looks, shows])],
+        cwd=tmp_path,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=INSTALL_LIMIT,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-4000:]
+    assert (tmp_path / "nbplatform-env" / "bin" / "node").resolve().is_relative_to(tmp_path / "nbplatform-env")
 
 
 def test_the_page_of_choices_says_what_this_machine_can_never_serve(hub: Hub) -> None:

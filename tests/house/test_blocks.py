@@ -28,7 +28,6 @@ CONFIGURATIONS = {
     if (found := [block for block in code_blocks(page) if block.language == "python" and not block.mark])
 }
 UNITS = [block for block in BLOCKS if block.language == "ini" and not block.mark]
-EXAMPLES = [block for block in code_blocks(LOG_MESSAGES) if block.language == "text"]
 
 
 def follows_wrong_rules(block: CodeBlock) -> bool:
@@ -53,8 +52,8 @@ def looked_at_by(block: CodeBlock) -> str | None:
             return "test_commands_print_what_the_page_shows"
         case "yaml" if block in (*RULES, *WRONG, *ACCOUNTS, *CASES):
             return "test_docs.py"
-        case "text" if block in EXAMPLES:
-            return "test_an_example_is_a_line_of_its_format"
+        case "text" if block.page == LOG_MESSAGES:
+            return "test_every_entry_has_an_example_a_cause_and_an_action"
         case "text" if follows_wrong_rules(block):
             return "test_mistakes_on_purpose_are_told_as_the_page_shows"
         case "text" if is_generated(block):
@@ -168,29 +167,3 @@ def test_a_unit_on_a_page_starts_what_there_is(block: CodeBlock) -> None:
         else:
             assert (arguments[0], arguments[1::2][:1]) == ("-f", ["/etc/jupyterhub/jupyterhub_config.py"])
     assert unit["Service"]["KillMode"] == "process", "servers must outlive the hub"
-
-
-# Lines of the log
-
-
-def pattern_of(format_: str) -> str:
-    """Return the regular expression of the lines that a format of ``logging`` makes."""
-    pieces = re.split(r"%(?:\.\d+)?([sd%])", format_)
-    kinds = {"s": ".*", "d": r"\d+", "%": "%"}
-    return "".join(kinds[piece] if at % 2 else re.escape(piece) for at, piece in enumerate(pieces))
-
-
-@pytest.mark.parametrize("block", EXAMPLES, ids=str)
-def test_an_example_is_a_line_of_its_format(block: CodeBlock) -> None:
-    """What stands as an example below a format could have been logged with it."""
-    above = (ROOT / LOG_MESSAGES).read_text(encoding="utf-8").split("\n")[: block.line]
-    format_ = [line for line in above if line.startswith("### `")][-1].removeprefix("### `").rstrip("`")
-    for line in block.text.splitlines():
-        assert re.fullmatch(rf"\[[WEC]\] {pattern_of(format_)}", line), f"{block}: no line of {format_!r}"
-
-
-def test_an_example_of_another_format_is_noticed() -> None:
-    """The comparison can fail."""
-    assert re.fullmatch(pattern_of("user=%s has %d of 100%%"), "user=ada has 3 of 100%")
-    assert not re.fullmatch(pattern_of("user=%s has %d of 100%%"), "user=ada has x of 100%")
-    assert not re.fullmatch(pattern_of("user=%s"), "name=ada")

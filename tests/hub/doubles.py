@@ -40,6 +40,7 @@ class NeverAnswers(LocalSpawner):
 class AsItsProfile(LocalSpawner):
     """Behaves as the profile asked for is called; any other profile is served well.
 
+    ``fetched``: an image of 50 MiB comes first, in a hundred parts;
     ``pondered``: takes its time to find out who somebody is; ``late``: its server waits before it listens;
     ``silent``: its server never listens; ``dies``: its server ends at once and says why.
     """
@@ -57,6 +58,10 @@ class AsItsProfile(LocalSpawner):
             "silent": "sleep 600",
             "dies": "echo '<b>the disk is full</b>' >&2; exit 1",
         }
+        if plan.profile == "fetched":
+            for part in range(101):
+                self._steps.pulling("site/lab:1", part * 2**19, 100 * 2**19)
+                await asyncio.sleep(0.02)
         if plan.profile in scripts:
             plan = replace(plan, command=("sh", "-c", scripts[plan.profile], "sh", *plan.command))
         return await super().apply_plan(plan)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.components.hub import running_hub, start_server
+import pytest
+
+from tests.components.hub import Hub, running_hub, start_server
 from tests.house.pages import code_blocks
 from tests.hub.site import DOUBLES, PASSWORD, Site
 
@@ -70,3 +72,38 @@ def test_a_sites_own_page_extends_ours(own_site: Site) -> None:
         assert "Maintenance is on the first Tuesday of each month." in shown
         assert 'class="nbp-server"' in shown
         assert "Named Servers" in shown
+
+
+# who asks, the address, whether the form has its token; the answer's status and what runs afterwards
+FORMS = {
+    "their own": ("ben", "/hub/stop-server/ben", True, 302, []),
+    "a server that does not run": ("ada", "/hub/stop-server/ada", True, 302, ["ben"]),
+    "an administrator's": ("eve", "/hub/stop-server/ben", True, 302, []),
+    "another user's": ("ada", "/hub/stop-server/ben", True, 404, ["ben"]),
+    "forged on another page": ("ben", "/hub/stop-server/ben", False, 403, ["ben"]),
+    "no such server": ("ben", "/hub/stop-server/ben/third", True, 404, ["ben"]),
+    "no such user": ("eve", "/hub/stop-server/nobody", True, 404, ["ben"]),
+}
+
+
+@pytest.mark.parametrize(("who", "path", "token", "status", "left"), FORMS.values(), ids=FORMS)
+def test_the_form_stops_what_its_sender_may_stop(
+    hub: Hub, who: str, path: str, token: bool, status: int, left: list[str]
+) -> None:
+    """The way without JavaScript is as closed as the REST API: own servers, with the page's token."""
+    assert start_server(hub, "ben")[-1].get("ready")
+    session = hub.login(who, PASSWORD)
+    data = {} if token else {"_xsrf": "forged"}
+    assert session.post(path, data, redirects=False).status == status
+    running = [user["name"] for user in hub.api("GET", "users").json if user["servers"]]
+    assert running == left
+
+
+def test_the_form_cannot_be_sent_by_a_link(hub: Hub) -> None:
+    """What is followed, or fetched ahead by a browser, stops nothing; who is not logged in is asked to."""
+    assert start_server(hub, "ben")[-1].get("ready")
+    assert hub.login("ben", PASSWORD).get("/hub/stop-server/ben").status == 405
+    visitor = hub.visit()
+    visitor.get("/hub/login")
+    assert visitor.post("/hub/stop-server/ben", redirects=False).status in (302, 403)
+    assert list(hub.api("GET", "users/ben").json["servers"]) == [""]

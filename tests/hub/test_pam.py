@@ -19,6 +19,7 @@ from tests.components.need import need
 from tests.hub.private_accounts import PrivateAccounts, password_hash
 
 PASSWORD = "correct horse battery"
+ADVICE = "What you can do: ask the support desk, with this sentence, unless it says what else to do."
 PASSWD = (
     "root:x:0:0:root:/root:/bin/bash",
     "ann:x:5001:6000:Ann:/home/ann:/bin/bash",
@@ -162,7 +163,7 @@ def test_an_account_that_has_ended_in_shadow_gets_no_new_server(hub: Hub, accoun
     write(accounts, eve=18000)
     answer = hub.api("POST", "users/eve/server")
     assert (answer.status, answer.headers["X-Nbplatform-Reason"]) == (403, "account")
-    assert "account 'eve': it has ended; ask the support desk" in answer.json["message"]
+    assert answer.json["message"] == f"account: account 'eve': it has ended. {ADVICE}"
     limit = time.monotonic() + 20
     while (page := session.get("/hub/home", redirects=False)).status != 302 and time.monotonic() < limit:
         time.sleep(0.2)

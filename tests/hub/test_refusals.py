@@ -250,7 +250,7 @@ def test_one_gpu_is_granted_once(hub: Hub) -> None:
     assert run_cell(hub, "ada", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])").strip() == "GPU-0001"
     answer = hub.api("POST", "users/eve/server", json={"user_options": {"profile": "gpu"}})
     assert (answer.status, answer.headers["X-Nbplatform-Reason"]) == (503, "full")
-    assert "1 of 1 GPU of pool this machine is taken" in answer.json["message"]
+    assert "1 of 1 GPU of this machine is taken" in answer.json["message"]
     hub.api("DELETE", "users/ada/server")
     assert start_server(hub, "eve", {"profile": "gpu"})[-1].get("ready")
 

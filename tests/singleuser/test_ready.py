@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from jupyterhub.utils import wait_for_http_server
 
 from nbplatform_spawners.spawners import ready
+from nbplatform_spawners.spawners.base import NbplatformSpawner
 from nbplatform_spawners.spawners.ready import wait_until_ready
 from tests.components.ports import free_ports
 
 INTERVAL = 0.02
+CHANGED = "the hub's own waiting no longer makes pauses of seconds: remove the waiting of the spawner (ready_interval)"
 
 
 class Ended(Exception):
@@ -207,3 +211,22 @@ async def test_an_interval_of_zero_leaves_the_waiting_to_the_hub() -> None:
     async with listening(double) as url:
         await wait_until_ready(url, 0, look)
     assert (look.count, double.asked) == (0, 0)
+
+
+async def test_the_hubs_own_waiting_makes_growing_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tripwire: when this fails, the hub sees a server as soon as it is ready, and needs no help any more."""
+    pauses: list[float] = []
+
+    def shortest(low: float, high: float) -> float:
+        """Note how long a pause may be, and make the shortest."""
+        pauses.append(high)
+        return low
+
+    double = Double(*[503] * 7, 200)
+    monkeypatch.setattr(random, "uniform", shortest)
+    async with listening(double) as url:
+        await wait_for_http_server(url, timeout=60)
+    assert double.asked == 8
+    grown = [pause for pause in pauses if pause <= 60]  # the first one chooses the end of all waiting
+    assert grown == sorted(grown), CHANGED
+    assert grown[-1] > 10 * NbplatformSpawner.ready_interval.default_value, CHANGED

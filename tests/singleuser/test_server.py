@@ -134,13 +134,47 @@ def test_a_gateway_keeps_its_class(tmp_path: Path) -> None:
         wait_for(lambda: line in server.log(), "the line")
 
 
+# id, what has become of the method that is called, why the speed-up leaves itself out, what is in use
+METHODS = [
+    ("it is gone", "del WebSocketHandler.set_nodelay", "there is no WebSocketHandler.set_nodelay any more", "none"),
+    (
+        "it raises",
+        "def refuse(self, value): raise RuntimeError('no options here')\nWebSocketHandler.set_nodelay = refuse",
+        "set_nodelay failed: \"RuntimeError('no options here')\"",
+        "kernel-nodelay",
+    ),
+    (
+        "it takes nothing",
+        "WebSocketHandler.set_nodelay = lambda self: None",
+        "set_nodelay failed: ",
+        "kernel-nodelay",
+    ),
+]
+
+
+@pytest.mark.parametrize(("_", "lines", "why", "used"), METHODS, ids=[row[0] for row in METHODS])
+def test_no_connection_fails_for_want_of_the_option(tmp_path: Path, _: str, lines: str, why: str, used: str) -> None:
+    """Where Tornado's method is not as it was, kernels and terminals work as stock, and the log says so once."""
+    home, config = tmp_path / "home", tmp_path / "site" / "jupyter_server_config.py"
+    home.mkdir()
+    config.parent.mkdir()
+    config.write_text(f"from tornado.websocket import WebSocketHandler\n{lines}\n")
+    env = {"JUPYTER_CONFIG_PATH": str(config.parent), "NBPLATFORM_SPEEDUPS": "kernel-nodelay"}
+    with running_server(home, OURS, env) as server:
+        assert [kernel_and_terminal(server) for _again in range(2)] == [(False, False)] * 2
+        assert server.log().count(f"speed-up kernel-nodelay leaves itself out: {why}") == 1
+        assert server.log().count("leaves itself out") == 1
+        assert f"speed-ups in use: {used}\n" in server.log()
+        assert "Traceback" not in server.log()
+
+
 def test_without_terminals_there_are_still_kernels(tmp_path: Path) -> None:
     """A site that switches terminals off has no socket of theirs to change."""
     with running_server(tmp_path, OURS, None, "--ServerApp.terminals_enabled=False") as server:
         with server.kernel_socket() as channel:
             assert executed(channel, "1 + 1") == "2\n"
             assert nodelay(server.process.pid, server.port)[channel.sock.getsockname()[1]]
-        assert "leaves itself out" not in server.log()
+        assert not re.search("leaves itself out|leaves the terminals alone", server.log())
 
 
 APPS = {

@@ -92,7 +92,7 @@ def test_an_unknown_name_is_a_clear_error_that_lists_the_known(capsys: pytest.Ca
     assert command_line.main(["alone", "alnoe\n", "--json"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "python -m benchmarks: unknown benchmark 'alnoe\\n'; there are: absent, alone, compared\n"
+    assert printed.err == "scripts/bench: unknown benchmark 'alnoe\\n'; there are: absent, alone, compared\n"
 
 
 @pytest.mark.usefixtures("known")

@@ -163,5 +163,5 @@ def test_an_account_ends_exactly_at_its_time() -> None:
     assert account.refusal(ends - timedelta(microseconds=1)) is None
     refusal = account.refusal(ends)
     assert refusal is not None
-    assert refusal.message == "account 'alice': it ended on 2026-06-30T00:00+00:00; ask the support desk to renew it"
+    assert refusal.message == "account 'alice': it ended on 2026-06-30T00:00+00:00"
     assert Account(Identity(**GOOD)).refusal(ends) is None

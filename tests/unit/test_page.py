@@ -77,7 +77,7 @@ def test_every_fact_of_a_decision_is_in_words_and_has_its_rule() -> None:
         Fact("May be stopped", "after 1 day without activity", *defaults),
         Fact("Ends at the latest", "2 weeks after its start", *defaults),
         Fact("A busy kernel counts as activity", "as long as it is busy", *defaults),
-        Fact("Warning before a stop", "2 hours before", *defaults),
+        Fact("Warning before a stop", "2 hours", *defaults),
         Fact("A stop may be put off", "once, by 6 hours", *defaults),
         Fact("/cvmfs", "read only", *defaults, is_path=True),
         Fact("/home/ada", "read and write", *defaults, is_path=True),
@@ -248,7 +248,7 @@ def test_the_form_is_never_empty() -> None:
     """An empty form makes the hub start without asking; so there are words, and what to do."""
     page = rendered(problem=Refusal("account", "the account ended in 2020"), support="the help desk")
     assert "account: the account ended in 2020" in page
-    assert re.search(r"Try again in a few minutes; .* ask the help desk, with this sentence\.", page)
+    assert re.search(r"Ask the help desk, with this sentence, unless it says what else to do\.", page)
     assert order(page) == []
     assert "Nothing here is allowed" in rendered()
     assert "Nothing here is allowed" in rendered(refused("a"))
@@ -280,3 +280,17 @@ def test_nothing_that_people_wrote_is_markup() -> None:
     assert page.count("&lt;script&gt;") > 30
     assert "<script" not in page
     assert '"">' not in page
+
+
+def test_a_card_shows_what_people_choose_by() -> None:
+    """Title, description, GPUs with their model, memory, cores, storage with rights, idle limits: before any click."""
+    html = render_choices(SETTINGS, [Choice(FULL, free="1 of 2 GPUs")], {"gpu": GPU})
+    card = html[html.index("<fieldset") : html.index("<details")]
+    words = " ".join(unescape(re.sub(r"<[^>]*>", " ", card)).split())
+    assert "One GPU" in words
+    assert "For training" in words
+    assert "GPUs 1 (K80) Memory 16 GiB Cores 0.5" in words
+    assert "1 of 2 GPUs" in words
+    assert "May be stopped after 1 day without activity, at the latest 2 weeks after its start" in words
+    assert "/home/ada , /sps/atlas (read and write)" in words.replace("( ", "(")
+    assert "/cvmfs (read only)" in words

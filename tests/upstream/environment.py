@@ -1,8 +1,8 @@
 """An environment for upstream's own tests, apart from the suite's: made once, kept in the cache, keyed by versions.
 
 It holds the same Jupyter packages as the suite's environment, in the same versions, with jupyter-collaboration and what
-upstream's tests need; the tests themselves, from the source distributions of these versions; and Playwright, for
-JupyterLab's check of itself in a browser.
+upstream's tests need; the tests themselves, from the source distributions of these versions; kernels that are not
+ipykernel's; and Playwright, for JupyterLab's check of itself in a browser.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -30,6 +31,8 @@ SAME = re.compile(
 )
 """Packages that are taken in the version that the suite's environment has."""
 WANTED = [
+    "async-kernel>=0.20,<1",  # Python, of its own making
+    "deno>=2,<3",  # JavaScript, written in Rust
     "escapism",
     "ipykernel",
     "jupyter-collaboration>=4,<6",
@@ -125,7 +128,17 @@ def make(made: Upstream, same: list[str]) -> None:
         run([*pip, "download", "-q", *target], f"the sources of {wanted}")
     for archive in (made.folder / "sources").glob("*.tar.gz"):
         run(["tar", "-xzf", str(archive), "-C", str(archive.parent)], archive.name)
+    install_deno(made)
     install_playwright(made)
+
+
+def install_deno(made: Upstream) -> None:
+    """Say how Deno's kernel is started, where the environment's other kernels say it."""
+    folder = made.folder / "venv" / "share" / "jupyter" / "kernels" / "deno"
+    folder.mkdir(parents=True)
+    deno = str(made.python.with_name("deno"))
+    argv = [deno, "jupyter", "--kernel", "--conn", "{connection_file}"]
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Deno", "language": "typescript"}))
 
 
 def version_in(made: Upstream, name: str) -> str:

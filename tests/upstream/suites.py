@@ -17,6 +17,15 @@ from .environment import Upstream
 INSIDE = Path(__file__).with_name("inside")
 LIMIT = 600.0  # seconds for one run
 FEW = 40  # more failures than that are not tried one by one
+NOISE = 3  # tests beside the known ones that may fail on stock, too, for reasons of the machine
+LAUNCH = "it starts a server without --allow-root, which root may not"
+EXPECTED = {
+    "tests/extension/test_app.py::test_stop_extension": "it demands the exact set of extensions; ours is one more",
+    "tests/extension/test_launch.py::test_launch_instance": LAUNCH,
+    "tests/extension/test_launch.py::test_base_url": LAUNCH,
+    "tests/extension/test_launch.py::test_token_file": LAUNCH,
+}
+"""Upstream's tests that may fail, and why."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Ran:
 
     Attributes:
         outcomes: ``passed``, ``skipped`` or ``failed``, by test.
-        acting: names of the classes that connected kernels, one for each server that was started.
+        acting: names of the classes that connected kernels, one for each server that a test used.
         output: the end of what pytest printed.
     """
 
@@ -82,19 +91,25 @@ def run_tests(environment: Upstream, folder: Path, arguments: Sequence[str], *, 
 def broken_by_us(environment: Upstream, folder: Path, ran: Ran, options: Sequence[str]) -> list[str]:
     """The tests that fail with the speed-ups and pass without: what a run found, tried again twice.
 
-    A test that fails without them is upstream's own; one that passes at its second try was disturbed by the machine.
+    One that passes at its second try was disturbed by the machine.  One that fails without the speed-ups, too, is
+    upstream's own, or the harness breaks it: a few are let pass, more are not.
 
     Args:
         environment: upstream's.
         folder: working directory of the run.
         ran: the run with the speed-ups.
         options: those of the run that are not names of tests.
+
+    Raises:
+        AssertionError: so many tests fail that this is not about one or two; the message names them.
     """
-    failed = ran.failed()
+    failed = [name for name in ran.failed() if name not in EXPECTED]
     assert len(failed) <= FEW, f"{len(failed)} tests fail:\n{ran.output}"
     if failed:
         stock = run_tests(environment, folder, [*options, *failed], speedups="")
-        failed = [name for name in failed if stock.outcomes.get(name) == "passed"]
+        everybodys = [name for name in failed if stock.outcomes.get(name) != "passed"]
+        assert len(everybodys) <= NOISE, f"these fail on a stock server, too; the harness may break them: {everybodys}"
+        failed = [name for name in failed if name not in everybodys]
     if failed:
         again = run_tests(environment, folder, [*options, *failed])
         failed = [name for name in failed if again.outcomes.get(name) != "passed"]

@@ -18,20 +18,10 @@ from tests.singleuser.hub_double import TOKEN
 from tests.singleuser.servers import running_server, wait_for
 
 from .environment import Upstream
-from .suites import INSIDE, broken_by_us, run_tests, scratch
+from .suites import EXPECTED, INSIDE, broken_by_us, run_tests, scratch
 
 pytestmark = pytest.mark.timeout(1200)  # the first run makes the environment
 
-SERVER = [
-    "tests/services/kernels",
-    "tests/services/sessions",
-    "tests/services/events",
-    "tests/services/contents/test_api.py",
-    "tests/services/api",
-    "tests/test_terminal.py",
-    "tests/base/test_websocket.py",
-    "tests/test_serialize.py",
-]
 LAB = [
     f"jupyterlab.tests.test_{name}"
     for name in ("announcements", "app", "custom_css_handler", "extensions", "plugin_manager_handler", "registry")
@@ -46,11 +36,13 @@ OPTIONS = {
 
 
 def test_jupyter_servers_own_tests_pass(environment: Upstream) -> None:
-    """Kernels, their WebSockets, sessions, events, contents and terminals."""
+    """All of them but those of culling: kernels, terminals, gateways, extensions, logins and what else there is."""
     folder, options = environment.tests("jupyter_server"), OPTIONS["server"]
-    ran = run_tests(environment, folder, [*options, *SERVER])
-    assert ran.passed() > 300, ran.output
-    assert ran.acting.count("NoDelayConnection") > 200
+    ran = run_tests(environment, folder, [*options, "tests"])
+    assert ran.passed() > 1000, ran.output
+    assert ran.acting.count("NoDelayConnection") > 500
+    assert "GatewayWebSocketConnection" in ran.acting
+    assert set(EXPECTED) <= set(ran.outcomes), "tests that may fail are gone: take them out of EXPECTED"
     assert broken_by_us(environment, folder, ran, options) == []
 
 
@@ -93,6 +85,32 @@ def test_a_test_that_the_speedups_break_is_found(environment: Upstream) -> None:
         ran = run_tests(environment, folder, [*options, "test_planted.py"])
         assert len(ran.failed()) == 2
         assert broken_by_us(environment, folder, ran, options) == ["test_planted.py::test_ours"]
+
+
+def test_a_harness_that_breaks_tests_is_found(environment: Upstream) -> None:
+    """Many failures on both servers are not written off as upstream's own: they are named."""
+    with scratch() as folder:
+        (folder / "test_planted.py").write_text(
+            "import pytest\n"
+            "@pytest.mark.parametrize('number', range(4))\n"
+            "def test_everybodys(number):\n    assert False\n"
+        )
+        ran = run_tests(environment, folder, ["test_planted.py"])
+        with pytest.raises(AssertionError, match=r"fail on a stock server, too.*test_planted.py::test_everybodys\[3\]"):
+            broken_by_us(environment, folder, ran, [])
+
+
+def test_nothing_is_set_up_before_a_tests_own_fixtures(environment: Upstream) -> None:
+    """The harness watches without a hand in it: a fixture that prepares the server still comes before it."""
+    with scratch() as folder:
+        (folder / "test_planted.py").write_text(
+            "import pytest\nready = []\n"
+            "@pytest.fixture\ndef prepared():\n    ready.append(1)\n"
+            "@pytest.fixture\ndef jp_server_config():\n    assert ready\n    return {}\n"
+            "def test_prepared(prepared, jp_serverapp):\n    pass\n"
+        )
+        ran = run_tests(environment, folder, ["-p", "pytest_jupyter.jupyter_server", "test_planted.py"])
+    assert (ran.passed(), ran.acting) == (1, ["NoDelayConnection"]), ran.output
 
 
 def test_jupyterlab_starts_in_a_browser_without_an_error(environment: Upstream) -> None:

@@ -32,14 +32,20 @@ def _offer_to_each_server(request: pytest.FixtureRequest) -> Iterator[None]:
     offer.withdraw()
 
 
-@pytest.fixture(autouse=True)
-def _note_what_acts(request: pytest.FixtureRequest, _offer_to_each_server: None) -> None:
-    """Note each server in which the connection of kernels is ours."""
-    if "jp_serverapp" not in request.fixturenames:
-        return
-    connection = request.getfixturevalue("jp_serverapp").web_app.settings["kernel_websocket_connection_class"]
-    with (NOTES / f"acting-{os.getpid()}").open("a") as file:
-        file.write(f"{connection.__name__}\n")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Iterator[None]:
+    """Note, after the test, by which class its server reached kernels; no fixture is asked for, and none comes earlier.
+
+    Not in a fixture: what a fixture asks for is set up before the test's own fixtures, some of which prepare it.
+    """
+    try:
+        yield
+    finally:
+        server = getattr(item, "funcargs", {}).get("jp_serverapp")
+        if server is not None and server.web_app is not None:
+            connection = server.web_app.settings.get("kernel_websocket_connection_class")
+            with (NOTES / f"acting-{os.getpid()}").open("a") as file:
+                file.write(f"{getattr(connection, '__name__', connection)}\n")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
