@@ -27,6 +27,7 @@ def apply() -> None:
         if gc.get_threshold()[0] == THRESHOLD:  # else somebody has set another one since
             gc.freeze()
             gc.set_threshold(*normal)
+            start.log.info("speed-up %s has ended with the start", NAME)
 
     try:
         start.until_started(put_back)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 _PUNCTUATION = ".,;:!?'\"]}>"
 _ADDRESS = re.compile(
     r"(?P<web>https?://[A-Za-z0-9\[][^\s<>\"'`\u200e\u200f\u202a-\u202e\u2066-\u2069]*)"
-    r"|(?P<mail>\b[A-Za-z0-9][A-Za-z0-9._+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})",
+    r"|(?P<mail>(?<![\w.!#$%&'*+/=?^{|}~-])[A-Za-z0-9][A-Za-z0-9._+-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})",
     re.IGNORECASE,
 )
 

@@ -11,6 +11,9 @@ from ..speedups import SPEEDUPS
 from .choices import choices
 from .options import form_options, judged_at_start
 
+LONGEST_INTERVAL = 60.0
+"""Seconds: who looks less often than that finds no server before the start has taken too long."""
+
 
 class PlatformSettings(Configurable):
     """What an administrator sets for every backend, as ``c.NbplatformSpawner.…``."""
@@ -117,6 +120,7 @@ class PlatformSettings(Configurable):
 
     @validate("ready_interval")
     def _check_ready_interval(self, proposal: Any) -> float:
-        if not proposal["value"] >= 0:
-            raise ValueError(f"NbplatformSpawner.ready_interval must be 0 or more seconds, got {proposal['value']}")
+        if not 0 <= proposal["value"] <= LONGEST_INTERVAL:
+            shown = f"NbplatformSpawner.ready_interval must be 0 to {LONGEST_INTERVAL:g} seconds"
+            raise ValueError(f"{shown}, got {proposal['value']}")
         return float(proposal["value"])

@@ -21,7 +21,8 @@ class Summary:
         facts: label and value of what it holds.
         since: aware time of its start; None when it is not known.
         age: how long ago that is, in words; empty when it is not known.
-        idle: how long it may be idle before it may be stopped, in words; empty for no such limit.
+        idle: how long it may be idle before it may be stopped, in words; empty for no such limit, None when the state
+            does not say its limits.
         latest: aware time at which it may be stopped although it is used; None for no such limit.
     """
 
@@ -30,7 +31,7 @@ class Summary:
     facts: tuple[tuple[str, str], ...]
     since: datetime | None
     age: str
-    idle: str
+    idle: str | None
     latest: datetime | None
 
 
@@ -53,7 +54,7 @@ def summary(state: Mapping[str, Any], now: datetime, title: str = "") -> Summary
         facts=_facts(state),
         since=since,
         age=_age(now - since) if since else "",
-        idle="" if idle is None else duration_in_words(idle),
+        idle=None if state.get("idle") is None else "" if idle is None else duration_in_words(idle),
         latest=since + timedelta(seconds=longest) if since and longest is not None else None,
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.components.hub import Hub, running_hub, start_server
+from tests.components.hub import Hub, running_hub, start_server, stop_server
 from tests.house.pages import code_blocks
-from tests.hub.site import DOUBLES, PASSWORD, Site
+from tests.hub.site import DOUBLES, PASSWORD, RULES, Site
 
 OTHER = """
 c.JupyterHub.spawner_class = "simple"
@@ -47,6 +47,9 @@ def test_a_server_that_the_hub_is_looking_for_is_told_of(own_site: Site) -> None
         assert '<a class="btn btn-primary" href="/user/ben/">Open</a>' in home.text
         waiting = session.get("/hub/spawn-pending/ben")
         assert "Looking for your server" in waiting.text
+        assert "is looking whether your server still runs" in waiting.text
+        assert '<div class="nbp-script" hidden>' in waiting.text  # JupyterHub cannot stop a server in this state
+        assert "stop-server/ben" not in waiting.text
 
 
 def test_home_without_a_server_is_the_hubs_own(own_site: Site) -> None:
@@ -56,6 +59,34 @@ def test_home_without_a_server_is_the_hubs_own(own_site: Site) -> None:
         assert "nbp-running" not in page
         assert "Start" in page
         assert 'href="/hub/spawn/ben"' in page
+
+
+LIMITS = {
+    "idle": "It may be stopped after 3 days without activity.",
+    "aged": "It may be stopped on ",
+    "both": "without activity, at the latest on ",
+    "cpu": "No time limit is set for it.",
+}
+
+
+def test_home_says_until_when(own_site: Site) -> None:
+    """Each kind of limit has its sentence; a profile's title is text, whatever it holds."""
+    rules = """\
+  idle: {title: "<i>Idle</i>", allow: true, idle: {cull_after: 3d}}
+  aged: {title: "Aged", allow: true, idle: {max_age: 7d}}
+  both: {title: "Both", allow: true, idle: {cull_after: 3d, max_age: 7d}}
+"""
+    own_site.write_rules(RULES.replace("rules:\n", f"{rules}rules:\n", 1))
+    with running_hub(own_site.config) as hub:
+        hub.api("POST", "users/ben")
+        session = hub.login("ben", PASSWORD)
+        for profile, sentence in LIMITS.items():
+            assert start_server(hub, "ben", options={"profile": profile})[-1].get("ready"), profile
+            page = session.page("/hub/home")
+            assert sentence in page, profile
+            assert "<i>" not in page
+            assert ("also while it is used" in page) == (profile == "aged")
+            stop_server(hub, "ben")
 
 
 def test_a_sites_own_page_extends_ours(own_site: Site) -> None:

@@ -60,6 +60,7 @@ def server(home: Path) -> Iterator[Server]:
 def test_all_speedups_act_and_are_told(server: Server) -> None:
     """One line of the log names them, in a start without the user's files and configuration."""
     wait_for(lambda: "speed-ups in use: late-gc, lean-import, kernel-nodelay" in server.log(), "the line")
+    wait_for(lambda: "speed-up late-gc has ended with the start" in server.log(), "the collector, before its timer")
     assert "leaves itself out" not in server.log()
 
 

@@ -25,9 +25,11 @@ LINKS: dict[str, tuple[str, list[str]]] = {
         "write to help@cc.example.org.",
         ["mailto:help@cc.example.org"],
     ),
-    "an e-mail address cannot bring a query": ("a@b.org?cc=c@d.org", ["mailto:a@b.org", "mailto:c@d.org"]),
+    "an e-mail address cannot bring a query": ("a@b.org?cc=c@d.org", ["mailto:a@b.org"]),
     "another scheme": ("javascript:alert(1) ftp://a.org data:text/html,x", []),
     "a scheme alone": ("https:// and http://", []),
+    "a scheme that looks like the web's": ("javascript://a.org/%0aalert(1)", []),
+    "a mail address that is not wholly understood is no other one": ("o'brien@a.org r&d@a.org", []),
     "a name without a dot": ("root@localhost", []),
     "an address that turns the writing round": ("https://a.org/\u202egro.live", ["https://a.org/"]),
 }

@@ -62,7 +62,7 @@ CHANGES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
         {"idle": "", "latest": None},
     ),
     "no limit at all": ({"idle": {}}, {"idle": "", "latest": None}),
-    "a state from before limits were noted": ({"idle": None, "cpu": None}, {"idle": "", "latest": None}),
+    "a state from before limits were noted": ({"idle": None, "cpu": None}, {"idle": None, "latest": None}),
     "never too old": ({"idle": {"max_age": None}}, {"idle": "", "latest": None}),
     "devices that the backend chooses": ({"gpus": [], "gpu_count": 1, "memory": 0, "cpu": None}, {}),
     "a start that nobody noted": ({"started": None}, {"since": None, "age": "", "latest": None}),

@@ -73,7 +73,7 @@ def test_a_stock_run_is_stock(environment: Upstream) -> None:
 
 
 def test_a_test_that_the_speedups_break_is_found(environment: Upstream) -> None:
-    """The comparison can fail: a test that our server breaks is told, one that stock breaks too is not."""
+    """The comparison can fail: a test, or a module, that our server breaks is told; what stock breaks too is not."""
     with scratch() as folder:
         (folder / "test_planted.py").write_text(
             "def test_ours(jp_serverapp):\n"
@@ -81,10 +81,15 @@ def test_a_test_that_the_speedups_break_is_found(environment: Upstream) -> None:
             "    assert name == 'ZMQChannelsWebsocketConnection'\n"
             "def test_everybodys():\n    assert False\n"
         )
+        (folder / "test_import.py").write_text(
+            "from nbplatform_spawners.singleuser import start\n"
+            "assert 'lean-import' not in start.in_use\n"
+            "def test_imported():\n    pass\n"
+        )
         options = ["-p", "pytest_jupyter.jupyter_server"]
-        ran = run_tests(environment, folder, [*options, "test_planted.py"])
-        assert len(ran.failed()) == 2
-        assert broken_by_us(environment, folder, ran, options) == ["test_planted.py::test_ours"]
+        ran = run_tests(environment, folder, [*options, "test_import.py", "test_planted.py"])
+        assert len(ran.failed()) == 3
+        assert broken_by_us(environment, folder, ran, options) == ["test_import.py", "test_planted.py::test_ours"]
 
 
 def test_a_harness_that_breaks_tests_is_found(environment: Upstream) -> None:
