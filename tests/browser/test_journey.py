@@ -152,7 +152,7 @@ def test_without_javascript_the_way_leads_to_the_server_and_ends_it(user: User) 
     assert not user.driver.find_element("id", "noscript").is_displayed()
     user.leave_by("[data-server=''] [data-nbp=stop-form]")
     user.wait(lambda: user.text("#start") == "Start My Server", "the server's end on the page")
-    assert user.servers() == {}
+    assert user.hub.api("GET", "users/ada").json["servers"] == {}
 
 
 def test_the_waiting_page_tells_each_step_and_stops_a_start(user_of_a_silent_server: User) -> None:
