@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
@@ -28,10 +29,10 @@ def test_a_site_can_have_the_stock_server() -> None:
     assert LocalSpawner(cmd=["jupyterhub-singleuser"]).cmd == ["jupyterhub-singleuser"]
 
 
-@pytest.mark.parametrize("value", [-0.1, float("nan")])
-def test_an_interval_is_no_negative_number(value: float) -> None:
+@pytest.mark.parametrize("value", [-0.1, float("nan"), 60.1, 1e9, float("inf")])
+def test_an_interval_is_neither_negative_nor_so_long_that_no_start_is_seen(value: float) -> None:
     """It names the setting and the value."""
-    with pytest.raises(ValueError, match=r"ready_interval must be 0 or more seconds, got (-0.1|nan)"):
+    with pytest.raises(ValueError, match=rf"ready_interval must be 0 to 60 seconds, got {re.escape(str(value))}"):
         LocalSpawner(ready_interval=value)
 
 
