@@ -20,7 +20,7 @@ from .environment import Upstream
 
 AGAIN = 3.0  # seconds of silence after which a cell is sent again
 
-pytestmark = pytest.mark.timeout(1200)  # the first run makes the environment
+pytestmark = pytest.mark.timeout(500)  # the first run makes the environment
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def test_a_kernel_restarts(kernel: Kernel, server: Server, started: str, channel
     assert kernel.unset in result_of(channel, kernel.shown)
 
 
-@pytest.mark.parametrize("kernel", KERNELS[:1], ids=["async"])  # Deno's does not survive one, on a stock server either
+@pytest.mark.parametrize("kernel", KERNELS[:1], ids=["async"])  # Deno's ends at one
 def test_a_cell_is_interrupted(kernel: Kernel, server: Server, started: str, channel: websocket.WebSocket) -> None:
     """This kernel is told by a message, where ipykernel gets a signal; the next cell is run."""
     result_of(channel, "1")
