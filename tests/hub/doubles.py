@@ -54,7 +54,7 @@ class AsItsProfile(LocalSpawner):
     async def apply_plan(self, plan: SpawnPlan) -> str:
         """Start what the profile says."""
         scripts = {
-            "late": 'sleep 4; exec "$@"',
+            "late": 'sleep 6; exec "$@"',
             "silent": "sleep 600",
             "dies": "echo '<b>the disk is full</b>' >&2; exit 1",
         }
