@@ -11,7 +11,7 @@ import compileall
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +55,17 @@ LAB_EXTENSIONS = ("jupyterlab", "jupyter_lsp", "notebook_shim")
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two hubs, with a user who has logged in."""
+    """One of the two hubs."""
 
     name: str
     hub: Hub
-    session: requests.Session
 
-    def start(self) -> float:
-        """Start the user's server.  The hub answers the request when the server is ready, or else tells of it.
+    def start(self, user: str = USER, options: Mapping[str, str] | None = None) -> float:
+        """Start a user's server.  The hub answers the request when the server is ready, or else tells of it.
+
+        Args:
+            user: whose; known to the hub.
+            options: what the user asks for; nothing when None.
 
         Returns:
             seconds from the request until the hub says that the server is ready.
@@ -71,19 +74,26 @@ class Side:
             CannotRun: it does not start.
         """
         begin = time.perf_counter()
-        answer = self.session.post(f"{self.hub.url}/hub/api/users/{USER}/server", timeout=LIMIT)
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.post(
+                f"{self.hub.url}/hub/api/users/{user}/server",
+                headers={"Authorization": f"token {self.hub.token}"},
+                json=None if options is None else {"user_options": options},
+                timeout=LIMIT,
+            )
         if answer.status_code == 202:  # slower than the hub lets a request wait
-            last = list(progress(self.hub, USER))[-1]
+            last = list(progress(self.hub, user))[-1]
             if not last.get("ready"):
                 raise CannotRun(f"the server does not start ({self.name}): {last.get('message')}")
         elif answer.status_code != 201:
             raise CannotRun(f"the server does not start ({self.name}): {answer.status_code} {answer.text[:500]}")
         return time.perf_counter() - begin
 
-    def start_and_stop(self) -> Sequence[float]:
+    def start_and_stop(self, user: str = USER, options: Mapping[str, str] | None = None) -> Sequence[float]:
         """Return what :meth:`start` measures, after the server has ended."""
-        took = self.start()
-        stop_server(self.hub, USER)
+        took = self.start(user, options)
+        stop_server(self.hub, user)
         return [took]
 
 
@@ -133,7 +143,4 @@ def _side(name: str, config: str) -> Iterator[Side]:
         except MissingComponent as lacking:
             raise CannotRun(str(lacking)) from None
         hub.login(USER, PASSWORD)
-        session = stack.enter_context(requests.Session())
-        session.trust_env = False
-        session.headers["Authorization"] = f"token {hub.token}"
-        yield Side(name, hub, session)
+        yield Side(name, hub)

@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("nbplatform-spawners", "PyYAML", "jupyterhub", "jupyter_server", "jupyterlab")
+_PACKAGES = ("nbplatform-spawners", "PyYAML", "jupyterhub", "jupyter_server", "jupyterlab", "dockerspawner", "docker")
 _HEADINGS = ("name", "ours", "peer", "ratio", "unit")
 
 

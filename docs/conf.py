@@ -80,7 +80,7 @@ WITHOUT_EFFECT = {
     "Spawner.port": "Changes nothing on the local backend: each start takes a free port.",
     "Spawner.ssl_alt_names": _NO_TLS,
     "Spawner.ssl_alt_names_include_local": _NO_TLS,
-    "Spawner.http_timeout": "Counts with ``ready_interval = 0`` alone: else the spawner waits, for ``start_timeout``.",
+    "Spawner.http_timeout": "On the local backend ``start_timeout`` counts, unless ``ready_interval = 0``.",
     "Spawner.options_form": "Do not set it: the page with the profiles is this form.",
     "Spawner.options_from_form": "Do not set it: it reads the page with the profiles.",
     "Spawner.apply_user_options": "Do not set it: what a user asked for is judged by the rules.",

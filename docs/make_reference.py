@@ -22,7 +22,12 @@ from nbplatform_spawners.rules.fields import LANGUAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-SET_AS = {"PlatformSettings": "NbplatformSpawner", "LocalSettings": "LocalSpawner", "IdentitySettings": "IdentityMixin"}
+SET_AS = {
+    "PlatformSettings": "NbplatformSpawner",
+    "LocalSettings": "LocalSpawner",
+    "DockerSettings": "DockerFleetSpawner",
+    "IdentitySettings": "IdentityMixin",
+}
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .accounts.commands import add_commands as add_accounts
+from .hosts.commands import add_commands as add_hosts
 from .rules.commands import add_commands as add_rules
 
 _INTERRUPTED = 130
@@ -20,6 +21,7 @@ The command line of nbplatform, notebook servers as the users' own accounts, pla
 examples:
   nbplatform rules check placement_rules
   nbplatform rules explain alice --profile gpu
+  nbplatform hosts status
   nbplatform COMMAND --help
 """
 
@@ -57,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     add_rules(subparsers)
     add_accounts(subparsers)
+    add_hosts(subparsers)
     return parser
 
 

@@ -19,10 +19,10 @@ LOG = Path(sys.prefix).with_suffix(".log")
 
 @dataclass(frozen=True)
 class Tool:
-    """A program.
+    """A program, or a file that is none.
 
     Attributes:
-        names: any of these on PATH will do.
+        names: any of these on PATH will do; of a path that begins with ``/``, any file that it matches.
         package: the Debian package that has it.
         use: what it is needed for.
     """
@@ -30,6 +30,12 @@ class Tool:
     names: tuple[str, ...]
     package: str
     use: str
+
+    def is_there(self) -> bool:
+        """Tell whether this machine has it."""
+        return any(
+            any(Path("/").glob(name.lstrip("/"))) if name.startswith("/") else shutil.which(name) for name in self.names
+        )
 
 
 BUBBLEWRAP = Tool(("bwrap",), "bubblewrap", "the local backend")
@@ -41,11 +47,26 @@ SUITE = (
     Tool(("chromium", "chromium-browser"), "chromium", "tests in a browser"),
     Tool(("chromedriver",), "chromium-driver", "tests in a browser"),
 )
+DOCKER = (
+    Tool(("dockerd",), "docker.io", "tests with Docker hosts"),
+    Tool(("docker",), "docker.io", "tests with Docker hosts"),
+    Tool(("docker-registry", "registry"), "docker-registry", "tests that pull images"),
+    Tool(("iptables",), "iptables", "tests with Docker hosts"),
+    Tool(("busybox",), "busybox-static", "tests with Docker hosts"),
+    Tool(("tini",), "tini", "tests with Docker hosts"),
+    Tool(("gcc",), "gcc", "tests with a modern Docker"),
+    Tool(("pkg-config",), "pkg-config", "tests with a modern Docker"),
+    Tool(("/usr/lib/*/libseccomp.a", "/usr/lib/libseccomp.a"), "libseccomp-dev", "tests with a modern Docker"),
+    Tool(("/usr/lib/*/libc.a", "/usr/lib/libc.a"), "libc6-dev", "tests with a modern Docker"),
+    Tool(("/usr/lib/python3*/ensurepip",), "python3-venv", "tests with the image for notebook servers"),
+    Tool(("/etc/ssl/certs/ca-certificates.crt",), "ca-certificates", "tests with the image for notebook servers"),
+)
+"""Only root can run Docker hosts."""
 
 
 def missing(tools: Sequence[Tool]) -> list[Tool]:
-    """Return those that are not on PATH."""
-    return [tool for tool in tools if not any(shutil.which(name) for name in tool.names)]
+    """Return those that are not on this machine."""
+    return [tool for tool in tools if not tool.is_there()]
 
 
 def install(tools: Sequence[Tool]) -> list[Tool]:

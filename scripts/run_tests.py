@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from machine_tools import SUITE, Tool, install
+from machine_tools import DOCKER, SUITE, Tool, install
 from steps import say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))  # for what the tests share: tests/components
 
 from tests.components import MissingComponent  # noqa: E402
-from tests.components.proxy import proxy_command  # noqa: E402
+from tests.components.proxy import cache_folder, proxy_command  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,13 +25,14 @@ def main(arguments: Sequence[str]) -> int:
     lacking = [f"{tool.names[0]} (Debian package {tool.package})" for tool in prepare()]
     lacking += prepare_proxy()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}
-    results = {name: run_check(name, command, environment) for name, command in checks(arguments).items()}
+    with modern_docker_in_the_background():
+        results = {name: run_check(name, command, environment) for name, command in checks(arguments).items()}
     return report(results, lacking, strict=requires_all(arguments))
 
 
 def prepare() -> Sequence[Tool]:
     """Install the machine's programs that the suite uses; returns what is missing after that."""
-    lacking = install(SUITE)
+    lacking = install((*SUITE, *(DOCKER if os.geteuid() == 0 else ())))
     for tool in lacking:
         say(f"{tool.names[0]} is missing: {tool.use} skip (as root: apt-get install {tool.package})")
     return lacking
@@ -44,6 +46,33 @@ def prepare_proxy() -> list[str]:
         say(str(error))
         return ["configurable-http-proxy"]
     return []
+
+
+@contextlib.contextmanager
+def modern_docker_in_the_background() -> Iterator[None]:
+    """Have a modern Docker built beside the checks, with low priority, unless it is built already.
+
+    The tests that need it wait for it.  What it says is in a log; why it failed is said by the tests.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    log = cache_folder() / "modern-docker.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    say(f"a modern Docker is built in the background, unless it is there (log: {log})")
+    with log.open("w") as output:
+        building = subprocess.Popen(
+            [sys.executable, "-m", "tests.components.docker_modern"],
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield
+    finally:
+        building.terminate()  # has long ended unless this run was cut short
+        building.wait()
 
 
 def checks(arguments: Sequence[str]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from tornado import web
 from traitlets import TraitError
 
 from ..accounts.directory import UnknownAccount
-from ..errors import BadFile, DirectoryUnavailable, Refusal
+from ..errors import DirectoryUnavailable, NbplatformError, Refusal
 from ..identity import Account, Identity
 from ..names import bounded, is_safe
 from ..spawners.errors import refuse
@@ -159,11 +159,11 @@ class IdentityMixin(IdentitySettings):
         super().check_allow_config()
         try:
             _ = self.directory
-            spawner_class = getattr(self.parent, "spawner_class", None)
-            check = getattr(spawner_class, "check_configuration", None)
-            if check is not None:
-                check(self.parent.config)
-        except (BadFile, DirectoryUnavailable, TraitError, ValueError) as error:
+            spawner_class: Any = getattr(self.parent, "spawner_class", None)
+            if hasattr(spawner_class, "check_configuration"):  # one of ours
+                spawner_class.check_configuration(self.parent.config)
+                spawner_class.begin(self.parent)
+        except (NbplatformError, TraitError, ValueError) as error:
             for line in str(error).splitlines():
                 self.log.critical("%s", line)
             self.log.critical("the hub does not start with this configuration")

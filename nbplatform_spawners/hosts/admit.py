@@ -97,6 +97,28 @@ class Placement:
     gpus: tuple[str, ...] = ()
 
 
+class Taken:
+    """What servers hold, added up once: with hundreds of hosts and thousands of servers it is asked again and again.
+
+    Args:
+        holdings: of the servers that count.
+
+    Attributes:
+        gpus: ids of all GPUs that are held.  Ids are unique over all hosts, so a renamed host frees nothing.
+    """
+
+    def __init__(self, holdings: Iterable[Holding]) -> None:
+        self._memory: dict[str, int] = {}
+        self.gpus: set[str] = set()
+        for held in holdings:
+            self._memory[held.host] = self._memory.get(held.host, 0) + held.memory
+            self.gpus.update(held.gpus)
+
+    def memory(self, host: str) -> int:
+        """Bytes promised on a host."""
+        return self._memory.get(host, 0)
+
+
 def narrowed(pools: Iterable[LivePool], hosts: Collection[str] | None) -> tuple[LivePool, ...]:
     """Return the pools with the named hosts alone; a pool that loses its last host is left out.
 
@@ -126,17 +148,18 @@ def admit(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[Holding, 
     """
     others = tuple(held for held in holdings if (held.user, held.server) != (demand.user, demand.server))
     check_quota(demand, others)
+    taken = Taken(others)
     for pool in pools:
         if not pool.hosts:
             return Placement(pool=pool.name)
         fitting = [
-            (_free_memory(host, others), host)
+            (_free_memory(host, taken), host)
             for host in pool.hosts
-            if may_serve(demand, host) and _has_gpus(demand, host, others) and _has_memory(demand, host, others)
+            if may_serve(demand, host) and _has_gpus(demand, host, taken) and _has_memory(demand, host, taken)
         ]
         if fitting:
             host = _choose(fitting, pool.strategy)
-            return Placement(host.name, pool.name, free_gpus(host, others)[: demand.gpus])
+            return Placement(host.name, pool.name, free_gpus(host, taken)[: demand.gpus])
     raise _nothing_free(demand, pools, others)
 
 
@@ -169,20 +192,19 @@ def _server_names(holdings: list[Holding]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def free_gpus(host: LiveHost, holdings: tuple[Holding, ...]) -> tuple[str, ...]:
-    """Return the GPUs that nobody holds.  Ids are unique over all hosts, so a renamed host frees nothing."""
-    taken = {gpu for held in holdings for gpu in held.gpus}
-    return tuple(gpu for gpu in host.gpus if gpu not in taken)
+def free_gpus(host: LiveHost, taken: Taken) -> tuple[str, ...]:
+    """Return the GPUs of a host that nobody holds."""
+    return tuple(gpu for gpu in host.gpus if gpu not in taken.gpus)
 
 
-def _free_memory(host: LiveHost, holdings: tuple[Holding, ...]) -> int:
-    return host.memory - sum(held.memory for held in holdings if held.host == host.name)
+def _free_memory(host: LiveHost, taken: Taken) -> int:
+    return host.memory - taken.memory(host.name)
 
 
-def left_for(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> int:
+def left_for(demand: Demand, host: LiveHost, taken: Taken) -> int:
     """Return the bytes that this demand may have: the free ones less what is kept for GPUs not granted."""
-    kept = host.memory_per_gpu * max(len(free_gpus(host, holdings)) - demand.gpus, 0)
-    return _free_memory(host, holdings) - kept
+    kept = host.memory_per_gpu * max(len(free_gpus(host, taken)) - demand.gpus, 0)
+    return _free_memory(host, taken) - kept
 
 
 def may_serve(demand: Demand, host: LiveHost) -> bool:
@@ -190,12 +212,12 @@ def may_serve(demand: Demand, host: LiveHost) -> bool:
     return host.answers and not host.drain and demand.gpu_model in (None, host.gpu_model)
 
 
-def _has_gpus(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
-    return len(free_gpus(host, holdings)) >= demand.gpus
+def _has_gpus(demand: Demand, host: LiveHost, taken: Taken) -> bool:
+    return len(free_gpus(host, taken)) >= demand.gpus
 
 
-def _has_memory(demand: Demand, host: LiveHost, holdings: tuple[Holding, ...]) -> bool:
-    return left_for(demand, host, holdings) >= demand.memory
+def _has_memory(demand: Demand, host: LiveHost, taken: Taken) -> bool:
+    return left_for(demand, host, taken) >= demand.memory
 
 
 def _choose(fitting: list[tuple[int, LiveHost]], strategy: str) -> LiveHost:
@@ -217,9 +239,10 @@ def _nothing_free(demand: Demand, pools: tuple[LivePool, ...], holdings: tuple[H
     if not serving:
         takes = f"{where} takes no" if machine else f"no host of {where} takes"
         return Refusal("unreachable", f"{takes} servers now: {_absent(suited, bool(machine))}; try again later")
-    enough = [host for host in serving if _has_gpus(demand, host, holdings)]
+    taken = Taken(holdings)
+    enough = [host for host in serving if _has_gpus(demand, host, taken)]
     short, there = (_memory_short, enough) if enough else (_gpus_short, serving)
-    parts = [short(demand, there, where, bool(machine), holdings)]
+    parts = [short(demand, there, where, bool(machine), taken)]
     names = {host.name for host in there}
     idle = [held.idle or 0 for held in holdings if held.host in names and (enough or held.gpus)]
     if idle and max(idle) >= _SHORTEST_IDLE:
@@ -259,18 +282,18 @@ def _gpus_lacking(demand: Demand, hosts: list[LiveHost], where: str, alone: bool
     return f"{asked}, {where} has {len(hosts[0].gpus) or 'none'}"
 
 
-def _gpus_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, holdings: tuple[Holding, ...]) -> str:
+def _gpus_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, taken: Taken) -> str:
     total = sum(len(host.gpus) for host in hosts)
-    free = [len(free_gpus(host, holdings)) for host in hosts]
-    taken = f"{total - sum(free)} of {format_count(total, 'GPU')} of {where} {'is' if total == 1 else 'are'} taken"
+    free = [len(free_gpus(host, taken)) for host in hosts]
+    said = f"{total - sum(free)} of {format_count(total, 'GPU')} of {where} {'is' if total == 1 else 'are'} taken"
     if not any(free):
-        return taken
+        return said
     freest = ", it" if alone else " on one host, the freest"
-    return f"{taken}; you ask for {demand.gpus}{freest} has {max(free)} left"
+    return f"{said}; you ask for {demand.gpus}{freest} has {max(free)} left"
 
 
-def _memory_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, holdings: tuple[Holding, ...]) -> str:
-    most = max(left_for(demand, host, holdings) for host in hosts)
+def _memory_short(demand: Demand, hosts: list[LiveHost], where: str, alone: bool, taken: Taken) -> str:
+    most = max(left_for(demand, host, taken) for host in hosts)
     emptiest = where if alone else f"the emptiest host of {where}"
     asked = format_size(demand.memory)
     return f"{asked} of memory is asked for, {emptiest} has {format_size(max(most, 0))} left"

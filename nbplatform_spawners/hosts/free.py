@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..rules.units import format_count, format_size
-from .admit import Demand, Holding, LiveHost, LivePool, free_gpus, left_for, may_serve
+from .admit import Demand, Holding, LiveHost, LivePool, Taken, free_gpus, left_for, may_serve
 
 _GIB = 1024**3
 
@@ -47,11 +47,11 @@ def free_now(demand: Demand, pools: Iterable[LivePool], holdings: tuple[Holding,
     suited = [host for pool in pools for host in pool.hosts if _is_suited(demand, host)]
     if not suited:
         return None
-    others = tuple(held for held in holdings if (held.user, held.server) != (demand.user, demand.server))
+    taken = Taken(held for held in holdings if (held.user, held.server) != (demand.user, demand.server))
     serving = [host for host in suited if may_serve(demand, host)]
-    memory = [(left_for(demand, host, others), left_for(demand, host, ())) for host in serving]
+    memory = [(left_for(demand, host, taken), left_for(demand, host, Taken(()))) for host in serving]
     return Free(
-        gpus=sum(len(free_gpus(host, others)) for host in serving),
+        gpus=sum(len(free_gpus(host, taken)) for host in serving),
         all_gpus=sum(len(host.gpus) for host in serving),
         memory=sum(min(max(left, 0), most) for left, most in memory),
         all_memory=sum(most for _, most in memory),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..errors import Refusal
 from ..identity import Identity
@@ -12,6 +12,10 @@ GENERATED = ("passwd", "group", "nsswitch.conf")
 NOBODY = 65534
 _NO_LOGIN = "/usr/sbin/nologin"
 _NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n"
+_PASSWD = f"root:x:0:0:root:/root:{_NO_LOGIN}\nnobody:x:{NOBODY}:{NOBODY}:nobody:/nonexistent:{_NO_LOGIN}\n"
+_GROUP = f"root:x:0:\nnogroup:x:{NOBODY}:\n"
+_ID = 2
+"""Field of the number in a line of ``passwd`` or ``group``."""
 
 
 def etc_files(identity: Identity) -> Mapping[str, str]:
@@ -20,28 +24,47 @@ def etc_files(identity: Identity) -> Mapping[str, str]:
     Raises:
         Refusal: with the label ``account``, when a path of the account cannot stand in ``passwd``.
     """
-    return {"passwd": _passwd(identity), "group": _group(identity), "nsswitch.conf": _NSSWITCH}
+    return {"passwd": merged_passwd(identity), "group": merged_group(identity), "nsswitch.conf": _NSSWITCH}
 
 
-def _passwd(identity: Identity) -> str:
+def merged_passwd(identity: Identity, text: str = "") -> str:
+    """Return ``text``, a ``passwd`` file, with the account's line first; it replaces lines of that name or number.
+
+    Args:
+        identity: whose account.
+        text: of the file; empty for the least that a system has.
+
+    Raises:
+        Refusal: with the label ``account``, when a path of the account cannot stand in ``passwd``.
+    """
     for what, path in (("home", identity.home), ("shell", identity.shell)):
         if ":" in path:
             raise Refusal("account", f"account {bounded(identity.name)}: the {what} {bounded(path)} holds a colon")
-    lines = [f"{identity.name}:x:{identity.uid}:{identity.gid}:{identity.name}:{identity.home}:{identity.shell}"]
-    lines.append(f"root:x:0:0:root:/root:{_NO_LOGIN}")
-    if identity.uid != NOBODY and identity.name != "nobody":
-        lines.append(f"nobody:x:{NOBODY}:{NOBODY}:nobody:/nonexistent:{_NO_LOGIN}")
-    return "\n".join(lines) + "\n"
+    line = f"{identity.name}:x:{identity.uid}:{identity.gid}:{identity.name}:{identity.home}:{identity.shell}"
+    return _merged([line], text or _PASSWD)
 
 
-def _group(identity: Identity) -> str:
-    """Return one line a group, the primary one first, so that its name is the one found for its gid."""
+def merged_group(identity: Identity, text: str = "") -> str:
+    """Return ``text``, a ``group`` file, with one line for each group of the account before the others.
+
+    The primary group comes first, so that its name is the one found for its gid.  Lines of the same name or number
+    are replaced.
+
+    Args:
+        identity: whose groups.
+        text: of the file; empty for the least that a system has.
+    """
     groups = sorted(identity.groups.items(), key=lambda item: (item[0] != identity.primary_group, item))
     named = set(identity.groups.values())
     groups += [(f"gid{gid}", gid) for gid in identity.gids if gid not in named]
-    lines = [f"{name}:x:{gid}:{identity.name}" for name, gid in groups]
-    used = {name for name, _ in groups} | {str(gid) for _, gid in groups}
-    for name, gid in (("root", 0), ("nogroup", NOBODY)):
-        if name not in used and str(gid) not in used:
-            lines.append(f"{name}:x:{gid}:")
+    return _merged([f"{name}:x:{gid}:{identity.name}" for name, gid in groups], text or _GROUP)
+
+
+def _merged(own: Iterable[str], text: str) -> str:
+    lines = list(own)
+    names, numbers = ({line.split(":")[field] for line in lines} for field in (0, _ID))
+    for line in text.split("\n"):
+        fields = line.split(":")
+        if line and fields[0] not in names and (len(fields) <= _ID or fields[_ID] not in numbers):
+            lines.append(line)
     return "\n".join(lines) + "\n"

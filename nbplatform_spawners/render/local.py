@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal, Protocol
 
-from ..errors import Refusal
 from ..identity import Identity
 from ..mounts import Mount, Propagation, is_below
 from ..plan import SpawnPlan
 from .etc_files import GENERATED
+from .login import login_env
+from .targets import OWN_FOLDER, check_target, is_within
 
-ENTER = "/run/nbplatform/enter.py"
+ENTER = f"{OWN_FOLDER}/enter.py"
 """Where the few lines that run inside before the server lie in the view."""
 
 SYSTEM = -1
 """Stands for the system's folders where ``Staged.parent`` names what a target lies in."""
 
-_SYSTEM_FOLDERS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/proc", "/dev", "/sys")
-_MOUNTABLE = ("/usr/local", "/usr/share", "/usr/src", "/dev/shm")  # noqa: S108 - names, nothing is written
-_MADE_WITHIN = ("/run", "/var")
-"""Folders in which the view makes some of its own: root would make them in storage that is mounted there."""
 _WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - each server gets its own
 
 
@@ -125,7 +121,7 @@ def stage(plan: SpawnPlan, folders: tuple[str, ...]) -> tuple[Staged, ...]:
         Refusal: with the label ``storage``, when a mount would replace a part of the system.
     """
     for mount in plan.mounts:
-        _check_target(mount)
+        check_target(mount)
     wanted = [*plan.mounts, *(Mount("", target, read_only=True, optional=True) for target in plan.hidden)]
     found: list[Staged] = []
     for mount in sorted(wanted, key=lambda mount: (mount.target.split("/"), mount.source)):
@@ -173,9 +169,7 @@ def server_env(plan: SpawnPlan, home: str, path: str) -> dict[str, str]:
         plan: whose environment.
         home, path: HOME and PATH where the plan sets none.
     """
-    name = plan.identity.name
-    login = {"HOME": home, "USER": name, "LOGNAME": name, "SHELL": plan.identity.shell, "PATH": path}
-    return {**login, **plan.env}
+    return {"PATH": path, **login_env(plan, home)}
 
 
 def ungranted_groups(plan: SpawnPlan, machine: Granting) -> tuple[str, ...]:
@@ -195,21 +189,6 @@ def _setpriv(setpriv: str, identity: Identity) -> tuple[str, ...]:
         *("--groups", ",".join(map(str, identity.gids))),
         *("--inh-caps", "-all", "--ambient-caps", "-all", "--bounding-set", "-all", "--no-new-privs", "--"),
     )
-
-
-def _check_target(mount: Mount) -> None:
-    """Refuse a target that programs run by root, or the server's account, are taken from."""
-    target = mount.target
-    generated = target.startswith("/etc/ld.so") or target in (f"/etc/{name}" for name in GENERATED)
-    mountable = any(_within(target, folder) for folder in _MOUNTABLE) or is_below(target, "/etc")
-    own = target in ("/", *_MADE_WITHIN) or _within(target, str(PurePosixPath(ENTER).parent))
-    system = own or any(_within(target, folder) for folder in _SYSTEM_FOLDERS)
-    if generated or (system and not mountable):
-        raise Refusal("storage", f"{mount.source} cannot be mounted on {target}: that is a part of the system")
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or is_below(path, folder)
 
 
 def _parent(target: str, earlier: list[Staged], folders: tuple[str, ...]) -> int | None:
@@ -241,13 +220,13 @@ def _laid_out(plan: SpawnPlan, view: View, directory: str) -> Iterator[str]:
     """
     system = {step.target: step for step in _system_steps(plan, view, directory)}
     planned = list(_planned_steps(stage(plan, view.folders), directory))
-    inside = {step.target: step for step in planned if any(_within(step.target, own) for own in system)}
+    inside = {step.target: step for step in planned if any(is_within(step.target, own) for own in system)}
     outside = [step for step in planned if step.target not in inside]
     made: set[str] = set()
     bound: list[str] = []
     for step in (*outside, *sorted({**system, **inside}.values(), key=lambda step: step.target.split("/"))):
         for folder in _ancestors(step.target):
-            if folder not in made and not any(_within(folder, other) for other in bound):
+            if folder not in made and not any(is_within(folder, other) for other in bound):
                 made.add(folder)
                 yield from ("--perms", "0755", "--dir", folder)
         yield from step.args

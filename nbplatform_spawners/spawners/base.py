@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import maybe_future
 
 from ..errors import BadFile, Refusal
-from ..hosts.admit import Holding, LivePool, admit
-from ..identity import Identity, identity_from_dict
+from ..hosts.admit import Demand, Holding, LivePool, Placement, admit
+from ..identity import Identity
 from ..names import bounded
 from ..plan import STATE_KEYS, STATE_VERSION, SpawnPlan, make_plan
 from ..rules.decision import Decision
@@ -23,20 +21,23 @@ from ..rules.engine import decide
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
 from ..speedups import SPEEDUPS_ENV
-from .errors import ServerFailedError, refuse
-from .ledger import Reservations, demand_of, holdings
+from .asking import find_identity
+from .errors import HostFailed, ServerFailedError, refuse
+from .ledger import Records, Reservations, demand_of, with_idle
 from .metrics import observe_rules
 from .options import requested_profile
 from .progress import Progress
 from .settings import PlatformSettings
-from .status import Summary, summary
+from .telling import Telling
 from .tokens import revoke_tokens
 
 MAX_STATE = 4096
 """Bytes that a server's state may have in the hub's database: it is served with every model."""
+MOST_HOSTS = 3
+"""Hosts that one start tries at most."""
 
 
-class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
+class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[misc]
     """Base of the platform's spawners.
 
     Overridable, in the order in which they are called by :meth:`start`:
@@ -54,11 +55,15 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
     reservations = Reservations()
     """Shared by all spawners of this hub: what is admitted but not yet recorded."""
 
+    records = Records()
+    """Shared by all spawners of this hub: what its running servers hold."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._plan: SpawnPlan | None = None
         self._record: dict[str, Any] = {}
         self._steps = Progress()
+        self.failed_hosts: dict[str, HostFailed] = {}
 
     @property
     def rules(self) -> RuleStore:
@@ -78,6 +83,14 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         """
         _ = cls(config=config).rules
 
+    @classmethod
+    def begin(cls, app: Any) -> None:
+        """Begin what a backend does beside its servers.  Called by ``IdentityMixin`` at hub start, after the check.
+
+        Args:
+            app: the hub's application, with its database open and its event loop running.
+        """
+
     # From a request to a plan
 
     async def start(self) -> str:
@@ -86,27 +99,49 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         Raises:
             SpawnRefused: with the label and the sentence that the user sees.
         """
+        self.failed_hosts = {}
         try:
-            plan = await self.prepare()
+            return await self._start_somewhere()
+        except Refusal as refusal:
+            self._let_go()
+            raise refuse(self, refusal) from None
+        except BaseException as error:  # a DELETE during the start raises CancelledError
+            self._let_go()
+            if isinstance(error, ServerFailedError):
+                error.support = self.support
+            raise
+        finally:
+            self.failed_hosts = {}
+
+    async def _start_somewhere(self) -> str:
+        """Start where admission says; a host that fails before the server runs is left out and admission asked again.
+
+        Raises:
+            Exception: what the last host's failure means to the user, when there is no other host.
+        """
+        while True:
+            try:
+                plan = await self.prepare()
+            except Refusal:
+                if self.failed_hosts:
+                    raise list(self.failed_hosts.values())[-1].cause from None
+                raise
             self.log.info(
                 "spawn user=%s server=%s profile=%s host=%s gpus=%s generation=%s because=%s",
                 *(self.user.name, bounded(self.name), plan.profile, plan.placement.host),
                 *(",".join(plan.placement.gpus) or "none", plan.generation[:12], plan.reasons.get("allow", "")),
             )
-            return await self.apply_plan(plan)
-        except Refusal as refusal:
-            self._let_go()
-            raise refuse(self, refusal) from None
-        except ServerFailedError as failure:
-            self._let_go()
-            failure.support = self.support
-            raise
-        except BaseException:  # a DELETE during the start raises CancelledError
-            self._let_go()
-            raise
+            try:
+                return await self.apply_plan(plan)
+            except HostFailed as failed:
+                self._let_go()
+                self.failed_hosts = {**self.failed_hosts, plan.placement.host: failed}
+                self.log.warning("%s is not started on %s: %s", self._log_name, plan.placement.host, failed)
+                if len(self.failed_hosts) >= MOST_HOSTS:
+                    raise failed.cause from None
 
     async def prepare(self) -> SpawnPlan:
-        """Return this start's plan, made once: ``create_certs`` and ``start`` share it.
+        """Return this start's plan, made once.
 
         Raises:
             Refusal: the rules, the quota or what is live refuses it.
@@ -130,7 +165,7 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         # No await from here to the reservation: two starts must not be given the same GPU.
         now = datetime.now(UTC)
         demand = demand_of(decision, self.name)
-        placement = admit(demand, pools, holdings(self.user.db, self.reservations, now))
+        placement = self._admit(demand, pools, now)
         self.reservations.hold(
             Holding(demand.user, demand.server, placement.host, placement.gpus, demand.memory, gpu_count=demand.gpus)
         )
@@ -155,6 +190,22 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         env[SPEEDUPS_ENV] = " ".join(self.speedups)
         return env
 
+    def _admit(self, demand: Demand, pools: tuple[LivePool, ...], now: datetime) -> Placement:
+        held = self.holdings()
+        try:
+            return admit(demand, pools, held)
+        except Refusal:  # who is refused is told since when others are idle, too: that is in the database
+            return admit(demand, pools, with_idle(held, self.user.db, now))
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """Return what every server of the platform holds, pending ones included.
+
+        Called by :meth:`prepare`, and by the spawn page.  A backend that knows of more than the hub's records calls
+        ``super()`` and adds to it.
+
+        """
+        return self.records.together(self.reservations)
+
     def book(self) -> RuleBook:
         """Return the rules that hold now.
 
@@ -173,24 +224,14 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         Raises:
             Refusal: ``account``: nothing is stored and nobody may be asked, or what is stored is someone else's.
         """
-        state = await self.user.get_auth_state()
-        stored = state.get("identity") if isinstance(state, Mapping) else None
-        if stored is not None:
-            identity = identity_from_dict(stored)
-        else:
-            lookup_account = getattr(self.authenticator, "lookup_account", None)
-            if lookup_account is None or not self.directory_lookup:
-                raise Refusal("account", "the hub does not know who you are on this site; log out and log in once")
-            identity = (await lookup_account(self.user.name)).identity
-        if identity.name != self.user.name:
-            raise Refusal("account", f"the stored identity is that of {bounded(identity.name)}; log in again")
-        return identity
+        return await find_identity(self)
 
     @abstractmethod
     async def live_pools(self, decision: Decision) -> tuple[LivePool, ...]:
         """Return the decided pools as they are now, in order of preference, narrowed to the decided hosts.
 
-        Called by :meth:`prepare`, before admission.  Do not call ``super()``.
+        Called by :meth:`prepare`, before admission, and by the spawn page.  A host named in ``failed_hosts`` takes
+        nothing more in this start.  Do not call ``super()``.
 
         Raises:
             Refusal: the backend can never serve this.
@@ -202,6 +243,9 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
 
         Called by :meth:`start`.  Calls :meth:`commit_state` as soon as the server exists.  Cleans up after itself
         when it raises.  Do not call ``super()``.
+
+        Raises:
+            HostFailed: the chosen host cannot do it; another one may.
         """
 
     @abstractmethod
@@ -216,6 +260,7 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         """Write the state to the hub's database now: the hub itself does so only after ``start`` returns."""
         self.orm_spawner.state = self.get_state()
         self.user.db.commit()
+        self.records.note(self.user.name, self.name, self._record)
         self.reservations.release(self.user.name, self.name)
 
     def _let_go(self) -> None:
@@ -238,11 +283,14 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         super().load_state(state)
         if state.get("version") == STATE_VERSION:
             self._record = {key: state[key] for key in STATE_KEYS if key in state}
+            if self.orm_spawner is not None and self.orm_spawner.server_id is not None:
+                self.records.note(self.user.name, self.name, self._record)
 
     def clear_state(self) -> None:
         """Forget the server.  Called by the hub before each start and after each stop."""
         super().clear_state()
         self._let_go()
+        self.records.forget(self.user.name, self.name)
         self._steps.clear()
 
     async def run_post_stop_hook(self) -> None:
@@ -250,22 +298,3 @@ class NbplatformSpawner(PlatformSettings, Spawner):  # type: ignore[misc]
         if not self.will_resume:
             revoke_tokens(self)
         await maybe_future(super().run_post_stop_hook())
-
-    # Pages
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield what is happening, in words.  Called by the hub while a start is pending."""
-        async for event in self._steps.events():
-            yield event
-
-    def steps(self) -> list[dict[str, Any]]:
-        """Return what has happened so far, as :meth:`progress` tells it.  Called by the page of a pending start."""
-        return self._steps.steps()
-
-    def summary(self) -> Summary | None:
-        """Return what this server is and holds, None when it is not known.  Called by the home page."""
-        state, title = self.get_state(), ""
-        with suppress(BadFile):
-            profiles = self.rules.book.profiles
-            title = profiles[state["profile"]].title if state.get("profile") in profiles else ""
-        return summary(state, datetime.now(UTC), title)

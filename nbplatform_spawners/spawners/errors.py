@@ -76,6 +76,18 @@ class ServerFailedError(web.HTTPError):
         return html + (f"<pre {named}>{escape(self.log)}</pre>" if self.log else "")
 
 
+class HostFailed(Exception):
+    """The chosen host cannot start a server; another one may.  Never leaves our spawners.
+
+    Args:
+        cause: what it means to the user when there is no other host.
+    """
+
+    def __init__(self, cause: Refusal | ServerFailedError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
     """Return the exception for a refused spawn, logged, with the refused options forgotten.
 

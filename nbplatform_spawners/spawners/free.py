@@ -12,7 +12,7 @@ from ..errors import Refusal
 from ..hosts.admit import Holding, LivePool, admit
 from ..hosts.free import free_in_words, free_now
 from ..rules.decision import Decision
-from .ledger import demand_of, holdings
+from .ledger import demand_of, with_idle
 from .page import Choice
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def look(spawner: NbplatformSpawner, decisions: Sequence[Decision]) -> lis
     live = await asyncio.gather(*(_live(spawner, decision) for decision in decisions))
     held: tuple[Holding, ...] = ()
     if any(isinstance(found, tuple) for found in live):
-        held = holdings(spawner.user.db, spawner.reservations, datetime.now(UTC))
+        held = with_idle(spawner.holdings(), spawner.user.db, datetime.now(UTC))
     looks = [_choice(decision, spawner.name, found, held) for decision, found in zip(decisions, live, strict=True)]
     return [_without(spawner.ignored_fields, choice) for choice in looks]
 

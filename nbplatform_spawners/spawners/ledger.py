@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,34 @@ class Reservations:
         return iter(tuple(self._held.values()))
 
 
+class Records:
+    """What the running servers of this hub hold, as their states say.
+
+    The hub makes the spawner of every running server at its start, so that these are complete without a look at its
+    database: admission would otherwise read thousands of rows for each spawn.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], Holding] = {}
+
+    def note(self, user: str, server: str, state: Mapping[str, Any]) -> None:
+        """Take over what a server's state says; a state that is not one of ours holds nothing."""
+        held = holding_from_state(user, server, state)
+        if held is None:
+            self.forget(user, server)
+        else:
+            self._held[user, server] = held
+
+    def forget(self, user: str, server: str) -> None:
+        """Forget a server that has ended; forgetting twice is no mistake."""
+        self._held.pop((user, server), None)
+
+    def together(self, reservations: Iterable[Holding]) -> tuple[Holding, ...]:
+        """Return what all servers hold, each once: a reservation counts before the record."""
+        found = {(held.user, held.server): held for held in reservations}
+        return tuple({**self._held, **found}.values())
+
+
 def demand_of(decision: Decision, server: str) -> Demand:
     """Return what an allowed decision asks of admission.
 
@@ -51,21 +79,18 @@ def demand_of(decision: Decision, server: str) -> Demand:
     )
 
 
-def holdings(db: Session, reservations: Iterable[Holding], now: datetime) -> tuple[Holding, ...]:
-    """Return what all servers hold, each once: a reservation counts before the record.
+def with_idle(held: Iterable[Holding], db: Session, now: datetime) -> tuple[Holding, ...]:
+    """Return the holdings with how long each server has been idle, as far as the hub knows it.
 
     Args:
+        held: what servers hold.
         db: the hub's database.
-        reservations: servers that are being started.
-        now: aware time, for how long each has been idle.
+        now: aware time.
     """
-    found = {(held.user, held.server): held for held in reservations}
-    for record in db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None)):
-        key = (record.user.name, record.name)
-        held = holding_from_state(*key, record.state or {})
-        if held is not None and key not in found:
-            found[key] = _with_idle(held, record.last_activity, now)
-    return tuple(found.values())
+    columns = (orm.User.name, orm.Spawner.name, orm.Spawner.last_activity)
+    rows = db.query(*columns).join(orm.User, orm.Spawner.user_id == orm.User.id)
+    last = {(user, server): activity for user, server, activity in rows.filter(orm.Spawner.server_id.is_not(None))}
+    return tuple(_with_idle(one, last.get((one.user, one.server)), now) for one in held)
 
 
 def _with_idle(held: Holding, last_activity: datetime | None, now: datetime) -> Holding:

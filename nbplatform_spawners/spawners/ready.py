@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -17,7 +18,9 @@ REQUEST_LIMIT = 5.0
 """Seconds that one request may take; a server that accepts and stays silent is asked again."""
 
 
-async def wait_until_ready(url: str, interval: float, look: Callable[[], Awaitable[bool]]) -> None:
+async def wait_until_ready(
+    url: str, interval: float, look: Callable[[], Awaitable[bool]], tls: SSLContext | None = None
+) -> None:
     """Return when a server answers, as the hub understands it: with any status below 500, also a refusal.
 
     Called by a backend's ``apply_plan`` when the server exists.  The hub's ``start_timeout`` bounds it.
@@ -28,6 +31,7 @@ async def wait_until_ready(url: str, interval: float, look: Callable[[], Awaitab
         look: the backend's own look at the server, once an interval, also while a request is under way.  It raises
             when waiting is in vain (the server has ended), and tells whether the server may be asked now.  It has
             the last word: it looks once more after the answer.
+        tls: how the server is asked where hub and servers talk over TLS of their own.
 
     Raises:
         Exception: what ``look`` raises.
@@ -46,7 +50,7 @@ async def wait_until_ready(url: str, interval: float, look: Callable[[], Awaitab
                         return
                     request = None
                 if request is None and may_ask:
-                    request = asyncio.create_task(_answers(session, url))
+                    request = asyncio.create_task(_answers(session, url, tls))
                 await _pause(pause, request)
         finally:
             if request is not None:
@@ -64,9 +68,9 @@ async def _pause(seconds: float, request: asyncio.Task[bool] | None) -> None:
     await asyncio.sleep(max(0.0, begin + seconds - asyncio.get_running_loop().time()))
 
 
-async def _answers(session: ClientSession, url: str) -> bool:
+async def _answers(session: ClientSession, url: str, tls: SSLContext | None) -> bool:
     try:
-        async with session.get(url, allow_redirects=False) as answer:
+        async with session.get(url, allow_redirects=False, ssl=tls or True) as answer:
             return answer.status < 500
     except (ClientError, OSError):  # a request that took too long is an OSError, too
         return False

@@ -88,13 +88,16 @@ class Hub:
         proxy: the proxy's process, with ``pid``, ``alive()`` and ``kill9()``.
     """
 
-    def __init__(self, one: Keeper, folder: Path, ports: Ports, env: Mapping[str, str], external_proxy: bool) -> None:
+    def __init__(
+        self, one: Keeper, folder: Path, ports: Ports, env: Mapping[str, str], external_proxy: bool, hub_ip: str
+    ) -> None:
         self._keeper = one
         self._ports = ports
         self._env = dict(env)
         self.folder = folder
         self.url = f"http://127.0.0.1:{ports.public}"
-        self.hub_url = f"http://127.0.0.1:{ports.hub}"
+        self.hub_ip = hub_ip
+        self.hub_url = f"http://{hub_ip}:{ports.hub}"
         self.token = env["NBPLATFORM_COMPONENT_TOKEN"]
         self.db_path = folder / "jupyterhub.sqlite"
         self.log = folder / "hub.log"
@@ -114,7 +117,7 @@ class Hub:
         Raises:
             HubDied: it ended, or does not serve within a minute.
         """
-        text = whole_config(config, self._ports, self.folder, self._command, self._external_proxy)
+        text = whole_config(config, self._ports, self.folder, self._command, self._external_proxy, self.hub_ip)
         path = self.folder / "jupyterhub_config.py"
         path.touch(mode=0o600)
         path.write_text(text)
@@ -229,6 +232,7 @@ def running_hub(
     extra_env: Mapping[str, str] | None = None,
     port: int = 0,
     external_proxy: bool = False,
+    hub_ip: str = "127.0.0.1",
 ) -> Iterator[Hub]:
     """A JupyterHub that serves; it ends, with its proxy and all notebook servers, when the block or the owner ends.
 
@@ -238,6 +242,7 @@ def running_hub(
         extra_env: environment variables added to the hub's.
         port: where users come in; a free one when 0.
         external_proxy: the proxy runs beside the hub rather than below it, so that each can be killed alone.
+        hub_ip: address of this machine where the hub listens for its servers and the proxy.
 
     Raises:
         MissingComponent: configurable-http-proxy is not there and cannot be installed.
@@ -249,7 +254,7 @@ def running_hub(
             one.folder.chmod(0o711)  # servers of other users reach what the caller puts there
         own = (folder or one.folder) / "hub"
         own.mkdir(mode=0o700, exist_ok=True)
-        hub = Hub(one, own, free_ports(port), hub_environment(extra_env or {}), external_proxy)
+        hub = Hub(one, own, free_ports(port), hub_environment(extra_env or {}), external_proxy, hub_ip)
         hub.start(config)
         yield hub
 

@@ -18,7 +18,7 @@ AFTER = """
 import os
 c = get_config()
 c.JupyterHub.bind_url = "http://127.0.0.1:{ports.public}"
-c.JupyterHub.hub_bind_url = "http://127.0.0.1:{ports.hub}"
+c.JupyterHub.hub_bind_url = "http://{hub_ip}:{ports.hub}"
 c.JupyterHub.db_url = "sqlite:///{folder}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{ports.proxy_api}"
@@ -52,7 +52,9 @@ SCOPES = [
 ]
 
 
-def whole_config(config: str, ports: Ports, folder: Path, proxy_command: list[str], external_proxy: bool) -> str:
+def whole_config(
+    config: str, ports: Ports, folder: Path, proxy_command: list[str], external_proxy: bool, hub_ip: str = "127.0.0.1"
+) -> str:
     """The text of the hub's configuration file.
 
     Args:
@@ -61,6 +63,8 @@ def whole_config(config: str, ports: Ports, folder: Path, proxy_command: list[st
         folder: for the hub's database and secrets.
         proxy_command: runs configurable-http-proxy.
         external_proxy: it is not the hub that starts the proxy.
+        hub_ip: where the hub listens for servers and the proxy.
     """
     start = not external_proxy
-    return BEFORE + config + AFTER.format(ports=ports, folder=folder, command=proxy_command, start=start, scopes=SCOPES)
+    own = AFTER.format(ports=ports, folder=folder, command=proxy_command, start=start, scopes=SCOPES, hub_ip=hub_ip)
+    return BEFORE + config + own

@@ -12,7 +12,7 @@ from .pages import ROOT
 MOST_LINES = 300
 MOST_FUNCTION_LINES = 40
 MOST_PARAMETERS = 6
-FOLDERS = ("nbplatform_spawners", "tests", "benchmarks", "scripts", "docs", "hub_config")
+FOLDERS = ("nbplatform_spawners", "tests", "benchmarks", "scripts", "docs", "hub_config", "images")
 LONG_MODULES: dict[str, str] = {}
 """Longer modules of the package, each with its reason."""
 LONG_FUNCTIONS: dict[str, str] = {}

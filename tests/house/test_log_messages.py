@@ -32,7 +32,7 @@ def loud_formats(source: str) -> Iterator[tuple[int, str, str]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOUD:
-            if ast.unparse(node.func.value).split(".")[-1] not in ("log", "logger"):
+            if ast.unparse(node.func.value).split(".")[-1].lstrip("_") not in ("log", "logger"):
                 continue
             format_ = node.args[0]
             text = constants.get(format_.id) if isinstance(format_, ast.Name) else getattr(format_, "value", None)

@@ -123,13 +123,14 @@ print(json.dumps({
 """
 
 
-def test_with_the_extra_hub_every_entry_point_loads(installed: Installed, tmp_path: Path) -> None:
-    """``pip install nbplatform-spawners[hub]`` brings all that the spawner and both authenticators import."""
-    hub = install(installed.wheel, f"{installed.wheel}[hub]", tmp_path / "env")
+def test_with_the_extras_of_a_hub_every_entry_point_loads(installed: Installed, tmp_path: Path) -> None:
+    """``pip install nbplatform-spawners[hub,docker]`` brings all that the spawners and authenticators import."""
+    hub = install(installed.wheel, f"{installed.wheel}[hub,docker]", tmp_path / "env")
     ran = hub.run("python", "-I", "-c", POINTS, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {
         "nbplatform-local": ["nbplatform_spawners.spawners.local", "spawner"],
+        "nbplatform-docker": ["nbplatform_spawners.spawners.docker", "spawner"],
         "nbplatform-file": ["nbplatform_spawners.auth.file", "authenticator"],
         "nbplatform-pam": ["nbplatform_spawners.auth.pam", "authenticator"],
     }
