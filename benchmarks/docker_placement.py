@@ -118,6 +118,10 @@ class TellingHost:
         self.url = url
         self._there = there
 
+    async def info(self) -> SimpleNamespace:
+        """Tell which daemon it is."""
+        return SimpleNamespace(id=self.name)
+
     async def containers(self) -> tuple[Container, ...]:
         """Tell what runs."""
         return self._there

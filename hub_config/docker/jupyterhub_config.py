@@ -6,14 +6,23 @@
 # database, the cookie secret and `internal-ssl/`, and with the same environment (`environment.example`).
 
 import os
+import socket
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from nbplatform_spawners.pages import template_paths
 
 here = Path(__file__).resolve().parent
 hub_ip = os.environ.get("NBPLATFORM_HUB_IP", "")
-if not hub_ip:
+if not hub_ip.strip("0."):  # "0.0.0.0", all addresses, is none that a server could ask
     raise SystemExit("NBPLATFORM_HUB_IP is not set: the address of this machine that the Docker hosts reach")
+try:
+    with socket.socket() as trial:
+        trial.bind((str(IPv4Address(hub_ip)), 0))
+except (ValueError, OSError):  # before a certificate is made for it, which would be kept
+    raise SystemExit(f"NBPLATFORM_HUB_IP={hub_ip} is no IPv4 address of this machine") from None
+if not os.environ.get("CONFIGPROXY_AUTH_TOKEN", ""):
+    raise SystemExit("CONFIGPROXY_AUTH_TOKEN is not set: the secret that hub and proxy share")
 c = get_config()
 
 # Where servers and the proxy reach the hub.  With internal TLS only who has a certificate of this hub gets further than

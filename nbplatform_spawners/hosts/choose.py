@@ -140,12 +140,30 @@ def read_asking(arguments: argparse.Namespace) -> Asking:
     """Return how the flags say that hosts are asked.
 
     Raises:
-        WrongUse: the directory of certificates is none.
+        WrongUse: the directory of certificates is none, or may not be looked into.
     """
     directory = arguments.tls_directory or os.environ.get("DOCKER_CERT_PATH", "")
-    if arguments.tls_directory and not Path(directory).is_dir():
-        raise WrongUse(f"--tls-directory {bounded(directory, 200)} is no directory")
+    if directory:
+        _demand_usable(directory, "--tls-directory" if arguments.tls_directory else "DOCKER_CERT_PATH")
     return Asking(directory, arguments.hub_id, arguments.timeout, getattr(arguments, "pull_timeout", _PULL_LIMIT))
+
+
+def _demand_usable(directory: str, flag: str) -> None:
+    """Check that a directory may be looked into; what is missing in it is told for each host.
+
+    Raises:
+        WrongUse: it may not, or the flag names no directory.
+    """
+    named = f"{flag} {bounded(directory, 200)}"
+    try:
+        Path(directory, "ca.pem").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if flag.startswith("--") and not Path(directory).is_dir():
+            raise WrongUse(f"{named} is no directory") from None
+    except PermissionError:
+        raise WrongUse(f"{named} may not be looked into: run this as the hub's user") from None
+    except OSError as error:
+        raise WrongUse(f"{named} cannot be used: {error.strerror}") from None
 
 
 def read_roots(arguments: argparse.Namespace) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def _look_if_possible(target: Target, arguments: argparse.Namespace) -> HostStat
 
 def _lacking(error: ImportError) -> str:
     package = (error.name or "docker").partition(".")[0]
-    return f"the Python package '{package}' is missing: pip install \"nbplatform-spawners[docker]\""
+    return f"the Python package '{package}' is missing: pip install \".[docker]\" in the platform's checkout"
 
 
 def _guarded(run: _Run) -> _Run:

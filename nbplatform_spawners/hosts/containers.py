@@ -7,6 +7,7 @@ starts anew learns from the hosts themselves who holds what.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +16,11 @@ from ..plan import SpawnPlan
 PREFIX = "nbplatform."
 HUB_LABEL = f"{PREFIX}hub"
 """Which hub a container belongs to: it has the value of ``DockerFleetSpawner.hub_id``; all others are foreign."""
+OWNER_LABELS = (HUB_LABEL, f"{PREFIX}user", f"{PREFIX}server")
+"""Labels that say whose server a container is."""
 ENDED = frozenset({"exited", "dead"})
 """States, as Docker calls them, in which nothing runs and nothing is held."""
+_ID = re.compile(r"[0-9A-Za-z]{1,128}")
 _LONGEST = 20
 """Digits of the largest number of bytes that is believed."""
 
@@ -70,8 +74,10 @@ def labels_of(plan: SpawnPlan, hub_id: str) -> dict[str, str]:
     }
 
 
-def containers_of(host: str, listed: Iterable[Mapping[str, object]], port: int) -> tuple[Container, ...]:
-    """Return the containers of one answer of ``GET /containers/json``.
+def containers_of(
+    host: str, listed: Iterable[Mapping[str, object]], port: int, hub_id: str | None = None
+) -> tuple[Container, ...]:
+    """Return the containers of one answer of ``GET /containers/json``; what has no id is left out.
 
     Labels that cannot be read count as nothing held: only who made a container of ours could have written them.
 
@@ -79,13 +85,19 @@ def containers_of(host: str, listed: Iterable[Mapping[str, object]], port: int) 
         host: who answered.
         listed: the answer, filtered by :data:`HUB_LABEL`.
         port: where servers listen inside.
+        hub_id: only this hub's; None for those of every hub.
     """
-    return tuple(_container(host, entry, port) for entry in listed)
+    found = (entry for entry in listed if _ID.fullmatch(str(entry.get("Id"))))
+    return tuple(_container(host, entry, port) for entry in found if hub_id in (None, _labels(entry).get(HUB_LABEL)))
+
+
+def _labels(entry: Mapping[str, object]) -> Mapping[str, object]:
+    labels = entry.get("Labels")
+    return labels if isinstance(labels, Mapping) else {}
 
 
 def _container(host: str, entry: Mapping[str, object], port: int) -> Container:
-    labels = entry.get("Labels")
-    labels = labels if isinstance(labels, Mapping) else {}
+    labels = _labels(entry)
     names = entry.get("Names")
     name = str(names[0]) if isinstance(names, list) and names else ""
     memory = str(labels.get(f"{PREFIX}memory", ""))
@@ -105,7 +117,7 @@ def _container(host: str, entry: Mapping[str, object], port: int) -> Container:
 def _gpus(text: str) -> tuple[str, ...]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     return tuple(map(str, found)) if isinstance(found, list) else ()
 
@@ -114,5 +126,6 @@ def _published(ports: object, private: int) -> int:
     """Return the first public port of a private one; 0 when there is none."""
     for entry in ports if isinstance(ports, list) else ():
         if isinstance(entry, Mapping) and entry.get("PrivatePort") == private and entry.get("Type") == "tcp":
-            return int(entry.get("PublicPort") or 0)
+            public = entry.get("PublicPort")
+            return public if isinstance(public, int) else 0
     return 0

@@ -39,6 +39,7 @@ class HostInfo:
         clock: the daemon's time, None when it tells none.
         warnings: the daemon's own.
         live_restore: whether containers outlive the daemon.
+        id: of the daemon; stays with its data.
     """
 
     server_version: str
@@ -55,6 +56,7 @@ class HostInfo:
     clock: datetime | None
     warnings: tuple[str, ...]
     live_restore: bool
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def host_info(info: Mapping[str, Any], api_version: str) -> HostInfo:
         clock=_time(_text(info, "SystemTime")),
         warnings=tuple(bounded(text, _MOST) for text in info.get("Warnings") or ()),
         live_restore=info.get("LiveRestoreEnabled") is True,
+        id=_text(info, "ID"),
     )
 
 

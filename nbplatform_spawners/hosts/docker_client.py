@@ -82,6 +82,10 @@ class Terms:
         return left
 
 
+_ODD = (AttributeError, TypeError, LookupError, RecursionError)
+"""What reading an answer raises that no Docker daemon gives."""
+
+
 class Client(APIClient):  # type: ignore[misc]
     """docker-py's client without the environment's proxies and certificates, bounded by the terms of its call.
 
@@ -156,7 +160,7 @@ class Clients:
                     raise silence(host, self._complaint(error) or error, terms.limit) from error
             except docker.errors.TLSParameterError as error:
                 raise CertificateProblem(host, f"host {host}: its certificates cannot be read") from error
-            except docker.errors.DockerException as error:
+            except (docker.errors.DockerException, *_ODD) as error:
                 self.leave()
                 raise silence(host, error, terms.limit) from error
         raise AssertionError("the second try raises or returns")

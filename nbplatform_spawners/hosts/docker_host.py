@@ -86,7 +86,7 @@ class DockerHost:
             listed = client.containers(all=True, filters=wanted)
             if not isinstance(listed, list):
                 raise ValueError("no list of containers")
-            return containers_of(self.name, map(object_of, listed), self._port)
+            return containers_of(self.name, map(object_of, listed), self._port, self._hub_id)
 
         return await self._calls.ask(job)
 

@@ -10,7 +10,7 @@ from ..errors import Refusal
 from ..identity import Identity
 from ..plan import SpawnPlan
 from ..render.docker_names import names_archive
-from .containers import HUB_LABEL
+from .containers import OWNER_LABELS, labels_of
 from .docker_errors import ImageMissing, NameTaken, SourceMissing
 from .docker_host import DockerHost
 
@@ -50,9 +50,8 @@ async def create(host: DockerHost, order: Order) -> str:
         HostError: the host refuses, or cannot be asked.  After ``HostUnreachable`` it is not known whether the
             container was made.
     """
-    image = order.plan.image or ""
     if order.pull == "always":
-        await host.pull(image, order.tell)
+        await _pull(host, order)
     plan, pulled = order.plan, order.pull == "always"
     replaced = False
     while True:
@@ -61,7 +60,7 @@ async def create(host: DockerHost, order: Order) -> str:
         except ImageMissing:
             if pulled or order.pull in ("never", "skip"):
                 raise
-            await host.pull(image, order.tell)
+            await _pull(host, order)
             pulled = True
         except SourceMissing as missing:
             plan = _without(plan, missing)
@@ -70,6 +69,11 @@ async def create(host: DockerHost, order: Order) -> str:
                 raise
             await _remove_own(host, order, taken)
             replaced = True
+
+
+async def _pull(host: DockerHost, order: Order) -> None:
+    order.tell(0, 0)  # a registry may take its time until the first bytes come
+    await host.pull(order.plan.image or "", order.tell)
 
 
 def _without(plan: SpawnPlan, missing: SourceMissing) -> SpawnPlan:
@@ -85,36 +89,38 @@ def _without(plan: SpawnPlan, missing: SourceMissing) -> SpawnPlan:
 
 
 async def _remove_own(host: DockerHost, order: Order, taken: NameTaken) -> None:
-    """Remove what an earlier server of this hub left under the name.
+    """Remove what an earlier start of the same server left under the name.
 
     Raises:
         NameTaken: it belongs to somebody else.
     """
     found = await host.inspect(taken.container or order.name)
-    if found.labels.get(HUB_LABEL) != order.hub_id:
+    own = labels_of(order.plan, order.hub_id)
+    if any(found.labels.get(label) != own[label] for label in OWNER_LABELS):
         raise taken
     await host.remove(found.id)
 
 
 class Names:
-    """The names of users and groups that an image brings, read once from each image on each host."""
+    """The names of users and groups that an image brings, read once from each image."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], tuple[str, str]] = {}
+        self._read: dict[str, tuple[str, str]] = {}
 
-    async def give(self, host: DockerHost, container: str, image: str, identity: Identity) -> None:
+    async def give(self, host: DockerHost, container: str, identity: Identity) -> None:
         """Let the names of an identity resolve in a created container.
+
+        Args:
+            host: where the container is.
+            container: its id.
+            identity: whose server.
 
         Raises:
             HostError: the host cannot do it.
         """
-        key = (host.name, image)
-        if key not in self._read:
+        image = (await host.inspect(container)).image_id  # its name may be that of another image tomorrow
+        if image not in self._read:
             texts = [await host.read(container, path) for path in _NAME_FILES]
             passwd, group = ((text or b"").decode(errors="surrogateescape") for text in texts)
-            self._read[key] = passwd, group
-        await host.put(container, "/", names_archive(identity, *self._read[key]))
-
-    def forget(self, host: str, image: str) -> None:
-        """Forget an image that was fetched anew."""
-        self._read.pop((host, image), None)
+            self._read[image] = passwd, group
+        await host.put(container, "/", names_archive(identity, *self._read[image]))

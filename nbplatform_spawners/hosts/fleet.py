@@ -8,83 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import cast
 
+from ..errors import NbplatformError
 from .containers import Container
 from .docker_errors import ContainerGone, HostError, HostRefused
 from .docker_host import DockerHost
 from .leases import Lease
+from .watched import ANOTHER, NoDoor, WatchedHost
 
 Listener = Callable[[str], Awaitable[None]]
 """Called with a host's name each time that it has told what it holds."""
-
-
-class WatchedHost:
-    """One host, and what it told last.
-
-    Attributes:
-        door: how it is asked.
-        trouble: why it cannot be asked now, one sentence; empty when it answers.
-        asked: whether it has been asked at all, with whatever outcome.
-    """
-
-    def __init__(self, door: DockerHost) -> None:
-        self.door = door
-        self.trouble = "it has not been asked yet"
-        self.asked = False
-        self.containers: dict[str, Container] = {}
-        self._changes: list[tuple[float, str, Container | None]] = []
-        self._told = asyncio.Event()
-        self._asking: asyncio.Task[None] | None = None
-
-    @property
-    def answers(self) -> bool:
-        """Whether it answered when it was asked last."""
-        return not self.trouble
-
-    async def refresh(self) -> None:
-        """Ask now; whoever asks at the same time shares the answer.  Never raises on a host that does not answer."""
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask())
-        await asyncio.shield(self._asking)
-
-    async def _ask(self) -> None:
-        begun = time.monotonic()
-        try:
-            found = {one.id: one for one in await self.door.containers()}
-        except HostError as error:
-            self.trouble = str(error)
-        else:
-            # What changed while the host was listing may or may not be in its list.
-            self._changes = [change for change in self._changes if change[0] >= begun]
-            self.containers = found
-            for _, container, seen in self._changes:
-                self._apply(container, seen)
-            self.trouble = ""
-        self.asked = True
-        self.tell()
-
-    def tell(self) -> None:
-        """Wake who waits for news of this host."""
-        told, self._told = self._told, asyncio.Event()
-        told.set()
-
-    def note(self, container: str, seen: Container | None) -> None:
-        """Note a change of our own: a container as it is now, None for one that is gone."""
-        self._changes.append((time.monotonic(), container, seen))
-        self._apply(container, seen)
-
-    def _apply(self, container: str, seen: Container | None) -> None:
-        if seen is None:
-            self.containers.pop(container, None)
-        else:
-            self.containers[container] = seen
-
-    async def until_told(self) -> None:
-        """Return when it has been asked once more."""
-        await self._told.wait()
 
 
 class Fleet:
@@ -121,11 +57,17 @@ class Fleet:
                 self._log.warning("host %s has a new address: %s", name, url)
                 known.door.close()
                 self._tasks.pop(name).cancel()
-            watched = self._hosts[name] = WatchedHost(self._connect(name, url))
+            watched = self._hosts[name] = WatchedHost(self._door(name, url))
             if known is not None:
                 watched.containers = known.containers
                 known.tell()  # who waits for it waits for its successor now
             self._tasks[name] = asyncio.ensure_future(self._watch(name, watched))
+
+    def _door(self, name: str, url: str) -> DockerHost:
+        try:
+            return self._connect(name, url)
+        except (NbplatformError, ValueError) as error:  # one host's certificates must not cost the others
+            return cast("DockerHost", NoDoor(name, url, str(error)))
 
     async def _watch(self, name: str, watched: WatchedHost) -> None:
         while True:
@@ -137,6 +79,8 @@ class Fleet:
 
     async def _look(self, name: str, watched: WatchedHost) -> None:
         before, first = watched.trouble, not watched.asked
+        if isinstance(watched.door, NoDoor):
+            watched.door = self._door(name, watched.door.url)
         await watched.refresh()
         self._say(name, watched, before, first)
         if watched.answers:
@@ -175,9 +119,9 @@ class Fleet:
                 async with asyncio.timeout(patience):
                     await asyncio.gather(*new)
 
-    async def until_answers(self, name: str) -> None:
-        """Return when a host answers; may wait for ever."""
-        while not self._hosts[name].answers:
+    async def until_answers(self, name: str, daemon: str = "") -> None:
+        """Return when a host answers, and is the machine of that daemon; may wait for ever."""
+        while not (self._hosts[name].answers and self._hosts[name].is_still(daemon)):
             await self._hosts[name].until_told()
 
     def containers(self) -> tuple[Container, ...]:
@@ -196,11 +140,12 @@ class Fleet:
             :meth:`end_leaving` tries again.
         """
         key = (lease.host, lease.name)
+        noted, self.leaving[key] = key in self.leaving, lease
         self.know({lease.host: lease.url}, anew=False)
         watched = self._hosts[lease.host]
-        self.leaving[key] = lease
-        if watched.asked and not watched.answers:
-            self._postponed(lease, watched.trouble)
+        if watched.asked and not (watched.answers and watched.is_still(lease.daemon)):
+            if not noted:
+                self._postponed(lease, watched.trouble or ANOTHER)
             return False
         self._ending.add(key)
         try:

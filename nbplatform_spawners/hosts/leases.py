@@ -8,7 +8,7 @@ holds its GPUs, its memory and its owner's quota until its host says that it is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .admit import Holding
@@ -28,6 +28,7 @@ class Lease:
         name: of the container.
         user, server: whose it was.
         gpus, memory: what it holds.
+        daemon: id of the Docker daemon that made it; empty when it is not known.
         started: False when it was never told to start: then it counts against nobody's quota.
     """
 
@@ -39,6 +40,7 @@ class Lease:
     server: str
     gpus: tuple[str, ...] = ()
     memory: int = 0
+    daemon: str = ""
     started: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,8 +48,10 @@ class Lease:
         return {**vars(self), "gpus": list(self.gpus)}
 
     def is_for(self, container: Container) -> bool:
-        """Tell whether a container is the one meant: by id, or by name where no id is known."""
-        return container.host == self.host and (container.id == self.id if self.id else container.name == self.name)
+        """Tell whether a container is the one meant: by id, or by name and owner where no id is known."""
+        if self.id or container.host != self.host:
+            return container.host == self.host and container.id == self.id
+        return container.name == self.name and container.owner == (self.user, self.server)
 
 
 def lease_from_dict(plain: object) -> Lease | None:
@@ -62,6 +66,7 @@ def lease_from_dict(plain: object) -> Lease | None:
         **{key: str(text) for key, text in texts.items()},
         gpus=tuple(map(str, gpus)),
         memory=memory if isinstance(memory, int) else 0,
+        daemon=str(plain.get("daemon") or ""),
         started=plain.get("started") is not False,
     )
 
@@ -88,14 +93,19 @@ class Known:
     Attributes:
         recorded: owner to the id of the container in the server's record.
         starting: owners of servers that are being started, or stopped, this moment.
+        ids: of the recorded containers.  An id is what counts: a user may have been renamed since the start.
     """
 
     recorded: Mapping[Owner, str]
     starting: frozenset[Owner] = frozenset()
+    ids: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", frozenset(self.recorded.values()))
 
     def counts(self, container: Container) -> bool:
         """Tell whether the hub's own books hold what this container holds."""
-        return self.recorded.get(container.owner) == container.id
+        return container.id in self.ids
 
 
 def unknown_holdings(
@@ -125,7 +135,7 @@ def unknown_holdings(
             found[one.host, one.name] = _holding(replace(lease_of(one, ""), started=started))
     for lease in leaving:
         held = _holding(lease)
-        if not lease.id or known.recorded.get((lease.user, lease.server)) != lease.id:
+        if lease.id not in known.ids or not lease.id:
             found.setdefault((lease.host, lease.name), held)
     return tuple(found.values())
 

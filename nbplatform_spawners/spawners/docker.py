@@ -20,7 +20,7 @@ from ..rules.model import Pool
 from .base import NbplatformSpawner
 from .docker_certificates import DockerCertificates
 from .docker_fleet import HubFleet
-from .docker_reaper import LEAVING
+from .docker_reaper import LEAVING, hand_on
 from .docker_settings import DockerSettings
 from .docker_site import DockerSite
 from .docker_start import DockerStart
@@ -29,7 +29,7 @@ from .errors import HostFailed, ServerFailedError
 PATIENCE = 3.0
 """Seconds that a start waits for hosts that nobody has asked yet."""
 _STATE = "docker"
-"""Key of the state: where the container is: ``url`` of its host, ``ip`` and ``port`` of its server."""
+"""Key of the state: where the container is: ``url`` and ``daemon`` of its host, ``ip`` and ``port`` of its server."""
 _NOWHERE = 1
 """Port in the address of a server that has none: the hub takes 0 for 80, where somebody else may answer."""
 
@@ -93,7 +93,7 @@ class DockerFleetSpawner(
     # What is live
 
     async def _prepare(self) -> SpawnPlan:
-        # What a hub that was killed in the middle of this server's start left must not stand in the way of the next.
+        # What a hub that was killed in the middle of a start left must not stand in the way of the next one.
         await self.fleet.make_room((self.user.name, self.name))
         return await super()._prepare()
 
@@ -168,7 +168,9 @@ class DockerFleetSpawner(
             return None if self._start_pending else 0
         await self.fleet.asked([host.door.name], PATIENCE)
         seen = host.containers.get(self.object_id)
-        if not host.answers or (seen is not None and not self._over(seen.state)):
+        if not host.answers or not host.is_still(self._where.get("daemon", "")):
+            return None
+        if seen is not None and not self._over(seen.state):
             return None
         try:
             found = await host.door.inspect(self.object_id)
@@ -197,9 +199,9 @@ class DockerFleetSpawner(
 
         The hub would else stop a server whose host is down while the hub starts.
         """
-        host = self._host
-        if host is not None:
-            await self.fleet.until_answers(host.door.name)
+        if (name := self._host and self._host.door.name) is not None:
+            await self.fleet.until_answers(name, self._where.get("daemon", ""))
+            host = self.fleet[name]
             seen = host.containers.get(self.object_id)
             if seen is not None and seen.port and not self.use_internal_ip:
                 self._where["port"] = seen.port
@@ -239,24 +241,6 @@ class DockerFleetSpawner(
         """Never: each start makes a new container, with a token of its own."""
         return False
 
-    async def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a method of docker-py's ``APIClient`` on the server's host, for a site's own hooks.
-
-        Raises:
-            HostError: the host refuses, or cannot be asked.
-            RuntimeError: the server is on no host.
-        """
-        if self._lease is None:
-            raise RuntimeError("this server is on no host yet")
-        return await self.fleet[self._lease.host].door.call(method, *args, **kwargs)
-
-    async def get_object(self) -> Any:
-        """Return what ``docker inspect`` says of the container; None when it is gone."""
-        try:
-            return await self.docker("inspect_container", self.object_id)
-        except ContainerGone:
-            return None
-
     # State
 
     def get_state(self) -> dict[str, Any]:
@@ -264,7 +248,8 @@ class DockerFleetSpawner(
         state = super().get_state()
         if self.object_id and self._where:
             state[_STATE] = dict(self._where)
-        if self.hub_id in self.fleets and (notes := self.fleet.notes_of((self.user.name, self.name))):
+        servers = self.user.orm_user.orm_spawners
+        if self.hub_id in self.fleets and (notes := self.fleet.notes_of((self.user.name, self.name), servers)):
             state[LEAVING] = notes
         return state
 
@@ -278,8 +263,14 @@ class DockerFleetSpawner(
             self._where = dict(where)
             gpus, memory = tuple(self._record.get("gpus") or ()), self._record.get("memory") or 0
             url, name = str(where.get("url")), str(self.object_name)
-            self._lease = Lease(host, url, self.object_id, name, self.user.name, self.name, gpus, memory)
+            daemon = str(where.get("daemon") or "")
+            self._lease = Lease(host, url, self.object_id, name, self.user.name, self.name, gpus, memory, daemon)
             self.fleet.recorded[self.user.name, self.name] = self.object_id
+
+    def delete_forever(self) -> None:
+        """Keep what has still to be stopped of a server that is removed.  Called by the hub, after the stop."""
+        hand_on(self.orm_spawner)
+        self.user.db.commit()
 
     def commit_state(self) -> None:
         """Record the container with the base's state."""

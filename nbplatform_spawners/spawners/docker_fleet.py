@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
+from ..errors import Refusal
 from ..hosts.admit import Holding
 from ..hosts.containers import Container
 from ..hosts.docker_host import DockerHost
 from ..hosts.docker_tls import Certificates, find_certificates
-from ..hosts.fleet import Fleet, WatchedHost
+from ..hosts.fleet import Fleet
 from ..hosts.leases import Known, Lease, Owner, lease_from_dict, lease_of
+from ..hosts.watched import WatchedHost
 from ..rules.model import RuleBook
 from .docker_reaper import Reaper, forget_note, known_servers, noted_leases
 from .metrics import observe_host
@@ -68,6 +71,12 @@ class HubFleet(Fleet):
         for lease in noted_leases(db):
             self.take_over(lease)
         self.know_rules(settings.book())
+
+    async def _look(self, name: str, watched: WatchedHost) -> None:
+        with suppress(Refusal):  # the rules never were good
+            self.know_rules(self.settings.book())
+        if self[name] is watched:  # else its address has just changed, and its successor is looked at
+            await super()._look(name, watched)
 
     def _say(self, name: str, watched: WatchedHost, before: str, first: bool) -> None:
         super()._say(name, watched, before, first)
@@ -151,10 +160,19 @@ class HubFleet(Fleet):
         pools = self._rules.pools.values() if self._rules else ()
         return {host.name for pool in pools for host in pool.hosts}
 
-    def notes_of(self, owner: Owner) -> list[dict[str, Any]]:
-        """Return what a server's state has to keep of its containers that must end."""
-        mine = [lease.to_dict() for lease in self.leaving.values() if (lease.user, lease.server) == owner]
-        return mine[:_MOST_NOTES]
+    def notes_of(self, owner: Owner, servers: Collection[str]) -> list[dict[str, Any]]:
+        """Return what a server's state has to keep of containers that must end: its own.
+
+        The default server's, which is there as long as its user is, keeps those of removed servers, too.
+
+        Args:
+            owner: the server.
+            servers: names of all servers that its user has.
+        """
+        user, name = owner
+        mine = [lease for lease in self.leaving.values() if lease.user == user]
+        kept = [one for one in mine if one.server == name or (not name and one.server not in servers)]
+        return [lease.to_dict() for lease in kept[:_MOST_NOTES]]
 
     @staticmethod
     def check(settings: DockerFleetSpawner) -> None:

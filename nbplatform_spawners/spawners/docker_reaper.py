@@ -43,7 +43,7 @@ class Reaper:
         self._grace = grace
         self._stop_grace = stop_grace
         self._log = log
-        self._since: dict[str, float] = {}
+        self._since: dict[str, dict[str, float]] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
 
     async def look(self, host: str) -> None:
@@ -70,11 +70,9 @@ class Reaper:
         """
         there = list(self._fleet[host].containers.values())
         found = {one.id: one for one in orphans(there, self._known(there))}
-        gone = {one.id for one in there} - found.keys()
-        self._since = {key: since for key, since in self._since.items() if key not in gone}
-        for container in found:
-            self._since.setdefault(container, now)
-        return [one for one in found.values() if now - self._since[one.id] >= self._grace]
+        before = self._since.get(host, {})
+        since = self._since[host] = {container: before.get(container, now) for container in found}
+        return [one for one in found.values() if now - since[one.id] >= self._grace]
 
     def close(self) -> None:
         """End what is under way."""
@@ -100,6 +98,19 @@ def noted_leases(db: Session) -> list[Lease]:
     return [lease for lease in found if lease is not None]
 
 
+def hand_on(removed: orm.Spawner) -> None:
+    """Let the default server's record keep the notes of a server that is removed.
+
+    Args:
+        removed: its record, which is about to be deleted; the caller commits.
+    """
+    notes = (removed.state or {}).get(LEAVING)
+    heir = removed.user.orm_spawners.get("")
+    if notes and heir is not None and heir is not removed:
+        state = heir.state or {}
+        heir.state = {**state, LEAVING: [*(state.get(LEAVING) or ()), *notes]}
+
+
 def forget_note(db: Session, lease: Lease) -> None:
     """Take a container that has ended out of its server's state; else it would be looked for again and again.
 
@@ -108,7 +119,7 @@ def forget_note(db: Session, lease: Lease) -> None:
         lease: the container.
     """
     rows = db.query(orm.Spawner).join(orm.User, orm.Spawner.user_id == orm.User.id)
-    for row in rows.filter(orm.User.name == lease.user, orm.Spawner.name == lease.server):
+    for row in rows.filter(orm.User.name == lease.user):  # a removed server's note is with another of its user
         state = dict(row.state or {})
         notes = state.pop(LEAVING, None) or ()
         kept = [note for note in notes if lease_from_dict(note) not in (None, lease)]

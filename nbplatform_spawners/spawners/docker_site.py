@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from traitlets.config import Config
 
 from ..hosts.docker_kwargs import site_body
 from ..names import bounded
 from ..render.docker_site import site_config
 
 _REFUSED_NETWORKS = ("host", "none", "container:")
+_RULES = "the rules decide the image, and no user option changes it"
+_ALWAYS = "an ended container is always removed"
+_VOLUMES = "certificates never lie on a volume"
+_TLS = "set c.DockerFleetSpawner.tls_directory"
+_PROMISED = "memory is promised as the rules say, CPU is limited and not reserved"
+_NO_EFFECT: Mapping[str, str] = {
+    **dict.fromkeys(("image", "container_image", "allowed_images", "image_whitelist"), _RULES),
+    **dict.fromkeys(("remove", "remove_containers"), _ALWAYS),
+    **dict.fromkeys(("certs_volume_name", "move_certs_image"), _VOLUMES),
+    **dict.fromkeys(("tls", "tls_assert_hostname", "tls_ca", "tls_cert", "tls_key", "tls_verify"), _TLS),
+    **dict.fromkeys(("mem_guarantee", "cpu_guarantee"), _PROMISED),
+    "use_docker_client_env": "hosts stand in the rules",
+    "use_internal_hostname": "servers are reached through their host, or by use_internal_ip",
+}
+"""Settings without effect, and why."""
+_OTHER_CLASSES = ("SystemUserSpawner", "SwarmSpawner")
+_ORIGINS: Mapping[str, tuple[str, ...]] = {
+    "Binds": ("volumes", "read_only_volumes"),
+    "Links": ("links",),
+    "Memory": ("mem_limit",),
+    "Mounts": ("mounts", "volumes", "read_only_volumes"),
+    "NanoCpus": ("cpu_limit",),
+}
+"""What a setting of dockerspawner is called in Docker's API."""
 
 
 class DockerSite:
@@ -41,12 +67,28 @@ class DockerSite:
         return kept
 
     def warn_of(self, ignored: tuple[str, ...]) -> None:
-        """Say once which settings have no effect."""
+        """Say once what of the settings for containers has no effect.
+
+        Args:
+            ignored: in the words of Docker's API.
+        """
         spawner: Any = self
         for name in ignored:
             if name not in self._warned:
                 self._warned.add(name)
-                spawner.log.warning("c.DockerSpawner: %s has no effect, the platform decides it", bounded(name))
+                said = f"{_origin(spawner, name)} {bounded(name)}"
+                spawner.log.warning("c.DockerSpawner: %s has no effect, the platform decides it", said)
+
+    def warn_of_settings(self) -> None:
+        """Say which settings of the configuration have no effect, as they are written there; once for each.
+
+        To be called at the hub's start, of a spawner that belongs to nobody.
+        """
+        spawner: Any = self
+        for setting, why in ignored_settings(spawner.config, [cls.__name__ for cls in type(self).__mro__]):
+            if setting not in self._warned:
+                self._warned.add(setting)
+                spawner.log.warning("%s has no effect: %s", setting, why)
 
     def check_network(self) -> None:
         """Check the network's name.
@@ -85,3 +127,28 @@ async def _value(setting: Mapping[str, Any] | Callable[[Any], Any], spawner: Any
     value = setting(spawner) if callable(setting) else setting
     found: Mapping[str, Any] = await value if inspect.isawaitable(value) else value
     return found
+
+
+def ignored_settings(config: Config, classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a configuration that have no effect, as ``c.CLASS.NAME``, and why.
+
+    Args:
+        config: the hub's.
+        classes: names of the spawner's class and its bases.
+    """
+    for name in classes:
+        if name in config:
+            yield from ((f"c.{name}.{key}", why) for key, why in _NO_EFFECT.items() if key in config[name])
+    for name in _OTHER_CLASSES:
+        if name in config:
+            yield from ((f"c.{name}.{bounded(key)[1:-1]}", f"the spawner is no {name}") for key in sorted(config[name]))
+
+
+def _origin(spawner: Any, name: str) -> str:
+    """Return the traits by which a name of Docker's API was set."""
+    extra, _, key = f".{name.split(' ')[0]}".rpartition(".")
+    traits = [trait for trait in _ORIGINS.get(key, ()) if getattr(spawner, trait)]
+    named = spawner.extra_host_config if extra else spawner.extra_create_kwargs
+    if not traits or callable(named) or key.lower() in named:
+        traits.append("extra_host_config" if extra else "extra_create_kwargs")
+    return ", ".join(traits)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..hosts.containers import Container
 from ..hosts.docker_answers import Inspection
-from ..hosts.docker_errors import HostError
+from ..hosts.docker_errors import ContainerGone, HostError, HostRefused
 from ..hosts.docker_host import DockerHost
 from ..hosts.docker_start import Names, Order, create
 from ..hosts.leases import Lease
@@ -46,7 +46,7 @@ class DockerStart:
 
     async def _create(self, host: DockerHost, plan: SpawnPlan) -> None:
         """Create the container, and record it at once."""
-        self._steps.say(30, f"Preparing your server on {host.name}")
+        self._steps.say(20, f"Preparing your server on {host.name}")
         site = await self.site()
         self.warn_of(under_plan(plan, site)[1])
         order = Order(
@@ -57,9 +57,11 @@ class DockerStart:
             pull=self.pull_policy,
             tell=partial(self._steps.pulling, self.image),
         )
-        await host.ensure_network(self.network_name, create=self.network_name == NETWORK)
+        await self._check_network(host)
         gpus, memory = plan.placement.gpus, plan.memory or 0
-        self._lease = Lease(host.name, host.url, "", order.name, self.user.name, self.name, gpus, memory, started=False)
+        daemon = self.fleet[host.name].daemon
+        owner = self.user.name, self.name
+        self._lease = Lease(host.name, host.url, "", order.name, *owner, gpus, memory, daemon, started=False)
         self.fleet.take_name(host.name, order.name)
         self._creation = asyncio.ensure_future(create(host, order))
         try:
@@ -68,9 +70,22 @@ class DockerStart:
             self._creation.cancel()
             raise
         self._lease = replace(self._lease, id=self.object_id)
-        self._where = {"url": host.url, "ip": self._publish, "port": 0}
+        self._where = {"url": host.url, "daemon": daemon, "ip": self._publish, "port": 0}
         self._note("created")
         self.commit_state()
+
+    async def _check_network(self, host: DockerHost) -> None:
+        """Have the network that keeps servers apart.
+
+        Raises:
+            HostRefused: the platform's own network was made by somebody else, and does not keep them apart.
+        """
+        own = self.network_name == NETWORK
+        network = await host.ensure_network(self.network_name, create=own)
+        if network.icc and own:
+            raise HostRefused(host.name, f"the network {NETWORK} of {host.name} lets servers reach each other")
+        if network.icc:
+            self.log.warning("servers on the network %s of %s can reach each other", self.network_name, host.name)
 
     async def _view(self, host: DockerHost, plan: SpawnPlan) -> DockerView:
         self._publish = await publish_address(host.address, self.host_ip)
@@ -90,12 +105,14 @@ class DockerStart:
 
     async def _start(self, host: DockerHost, plan: SpawnPlan) -> None:
         """Start the created container, and note where its server will listen."""
-        await self.names.give(host, self.object_id, self.image, plan.identity)
+        await self.names.give(host, self.object_id, plan.identity)
         self._steps.say(50, f"Starting your server on {host.name}")
         if self._lease is not None:
             self._lease = replace(self._lease, started=True)
         await host.start(self.object_id)
         found = await host.inspect(self.object_id)
+        if not found.ended:  # this was the first look, see _look_at_start
+            self._looked = asyncio.get_running_loop().time()
         self.note_address(found)
         if self.internal_ssl:
             await self.give_certificates(host, self.object_id, self._where["ip"], plan.identity)
@@ -169,6 +186,26 @@ class DockerStart:
             await self.fleet.end_cancelled(lease, creation)
         elif lease is not None:
             await self.fleet.end(lease, 0)
+
+    # For a site's own hooks
+
+    async def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of docker-py's ``APIClient`` on the server's host, for a site's own hooks.
+
+        Raises:
+            HostError: the host refuses, or cannot be asked.
+            RuntimeError: the server is on no host.
+        """
+        if self._lease is None:
+            raise RuntimeError("this server is on no host yet")
+        return await self.fleet[self._lease.host].door.call(method, *args, **kwargs)
+
+    async def get_object(self) -> Any:
+        """Return what ``docker inspect`` says of the container; None when it is gone."""
+        try:
+            return await self.docker("inspect_container", self.object_id)
+        except ContainerGone:
+            return None
 
 
 def _how_it_ended(found: Inspection) -> str:

@@ -49,6 +49,7 @@ class ServerFailedError(web.HTTPError):
     """A server that was granted but did not come up: not a refusal, the hub counts it as an error.
 
     Attributes:
+        said: the sentence as it was given, for the hub's log.
         support: whom to ask; set where it is known.
 
     Args:
@@ -57,6 +58,7 @@ class ServerFailedError(web.HTTPError):
     """
 
     def __init__(self, message: str, log: str = "") -> None:
+        self.said = message
         self.sentence = message[:1].upper() + message[1:]
         self.log = log.strip()
         super().__init__(500, f"{message}; its log ends: {self.log}" if self.log else message)
@@ -84,7 +86,7 @@ class HostFailed(Exception):
     """
 
     def __init__(self, cause: Refusal | ServerFailedError) -> None:
-        super().__init__(str(cause))
+        super().__init__(cause.said if isinstance(cause, ServerFailedError) else str(cause))
         self.cause = cause
 
 

@@ -187,17 +187,14 @@ def test_the_proxy_does_not_start_without_what_it_needs(missing: str, tmp_path: 
     ("missing", "said"),
     [
         ("NBPLATFORM_HUB_IP", "NBPLATFORM_HUB_IP is not set: the address of this machine"),
+        ("CONFIGPROXY_AUTH_TOKEN", "CONFIGPROXY_AUTH_TOKEN is not set: the secret"),
         ("NBPLATFORM_HUB_ID", "c.DockerFleetSpawner.hub_id is not set: give this hub a name"),
         ("NBPLATFORM_DOCKER_TLS", "ca.pem"),
     ],
 )
 def test_the_hub_does_not_start_without_what_it_needs(missing: str, said: str, tmp_path: Path) -> None:
     """It ends before it listens, and says what to do."""
-    env = {
-        name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "NBPLATFORM", "CONFIG"))
-    }
-    env |= {"NBPLATFORM_HUB_IP": "127.0.0.1", "NBPLATFORM_HUB_ID": "x", "NBPLATFORM_DOCKER_TLS": str(tmp_path / "none")}
-    env |= {"JUPYTERHUB_CRYPT_KEY": "00" * 32, "CONFIGPROXY_AUTH_TOKEN": "x"}
+    env = bare_environment(tmp_path)
     if missing != "NBPLATFORM_DOCKER_TLS":
         del env[missing]
     command = [sys.executable, "-m", "jupyterhub", "-f", CONFIG]
@@ -205,6 +202,65 @@ def test_the_hub_does_not_start_without_what_it_needs(missing: str, said: str, t
     assert done.returncode != 0
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+def bare_environment(folder: Path, hub_ip: str = "127.0.0.1") -> dict[str, str]:
+    """Return an environment with all that the configuration demands, but for the hosts' certificates."""
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "NBPLATFORM", "CONFIG"))
+    }
+    env |= {"NBPLATFORM_HUB_IP": hub_ip, "NBPLATFORM_HUB_ID": "x", "NBPLATFORM_DOCKER_TLS": str(folder / "none")}
+    return {**env, "JUPYTERHUB_CRYPT_KEY": "00" * 32, "CONFIGPROXY_AUTH_TOKEN": "x"}
+
+
+def generate_certs(folder: Path, hub_ip: str) -> subprocess.CompletedProcess[str]:
+    """Run what the proxy's unit runs first."""
+    command = [sys.executable, "-m", "jupyterhub", "--generate-certs", "-f", CONFIG]
+    env = bare_environment(folder, hub_ip)
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+# id, value, what is said
+ADDRESSES = [
+    ("another machine's", "192.0.2.10", "NBPLATFORM_HUB_IP=192.0.2.10 is no IPv4 address of this machine"),
+    ("a name", "localhost", "NBPLATFORM_HUB_IP=localhost is no IPv4 address of this machine"),
+    ("all addresses", "0.0.0.0", "NBPLATFORM_HUB_IP is not set"),
+]
+
+
+@pytest.mark.parametrize(("_", "hub_ip", "said"), ADDRESSES, ids=[row[0] for row in ADDRESSES])
+def test_no_certificate_is_made_for_an_address_that_is_not_the_hubs(
+    _: str, hub_ip: str, said: str, tmp_path: Path
+) -> None:
+    """It would be kept, and every page be a 503 without a word."""
+    done = generate_certs(tmp_path, hub_ip)
+    assert done.returncode != 0
+    assert said in done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_certificates_for_another_address_are_made_as_the_page_says(tmp_path: Path) -> None:
+    """Those of hub and proxy are new and have the address; the authorities, which running servers trust, stay."""
+    assert generate_certs(tmp_path, "127.0.0.1").returncode == 0
+    certs = tmp_path / "internal-ssl"
+    before = {path: path.read_bytes() for path in certs.glob("*-ca*/*.crt")}
+    assert len(before) == 5
+    commands = block_of(PAGE, "sh", "cd /var/lib/jupyterhub").replace("/var/lib/jupyterhub", str(tmp_path))
+    commands = commands.replace("/opt/nbplatform/bin", str(Path(sys.executable).parent))
+    removal = [
+        line.replace("runuser -u jupyterhub -- ", "") for line in commands.splitlines() if "systemctl" not in line
+    ]
+    subprocess.run(["sh", "-ec", "\n".join(removal)], check=True, capture_output=True)
+    assert generate_certs(tmp_path, "127.0.0.2").returncode == 0
+    assert {path: path.read_bytes() for path in before} == before
+    for name in ("hub-internal", "proxy-api", "proxy-client"):
+        shown = subprocess.run(
+            ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", certs / name / f"{name}.crt"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert "IP Address:127.0.0.2" in shown.stdout
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,16 @@ def test_a_hub_killed_when_the_container_ran_adopts_it(there: Scene, host: str) 
 
 def test_a_hub_killed_while_it_waited_for_the_server_adopts_it(there: Scene) -> None:
     """The last look at the container, just before the server is ready, makes no difference."""
-    kill_in_the_middle(there, "wn1", "GET /containers/[0-9a-f]+/json", False)
+    gate = there.gates["wn1"]
+    started = gate.hold("POST /containers/[0-9a-f]+/start")
+    there.begin("ada", "wn1")
+    started.wait()
+    asked = gate.hold("GET /containers/[0-9a-f]+/json")
+    started.release()
+    asked.wait()
+    there.hub.kill9()
+    gate.drop()
+    there.hub.restart()
     until("the server is ready", lambda: there.ready("ada"))
     assert there.answers("ada")
     assert len(there.containers()) == 1

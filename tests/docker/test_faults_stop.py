@@ -87,7 +87,7 @@ def test_a_stop_after_a_hub_restart_revokes_the_token_and_frees_the_gpu(there: S
 
 
 def test_a_named_server_that_is_removed_on_a_host_that_is_down_is_stopped_later(there: Scene) -> None:
-    """Its record is gone from the hub's database, and with it the note: the container's own labels tell."""
+    """Its record is gone from the hub's database; the note is handed on, so that the quota is held over a restart."""
     there.start("ben", "gpu-wn2", "lab")
     there.fleet["wn2"].cut()
     answer = there.hub.api("DELETE", "users/ben/servers/lab", json={"remove": True})
@@ -95,8 +95,13 @@ def test_a_named_server_that_is_removed_on_a_host_that_is_down_is_stopped_later(
     until("the hub says that it is gone", lambda: not there.model("ben", "lab"))
     there.hub.restart()
     assert there.containers("wn2") != []
+    assert [note["server"] for note in there.notes("ben")] == ["lab"]
+    there.start("ben", "wn1", "second")
+    refused = there.try_start("ben", "wn1", "third")
+    assert "being stopped on wn2" in refused["message"], refused
     there.fleet["wn2"].mend()
     until("the container is gone", lambda: there.containers("wn2") == [])
+    until("the note is gone", lambda: there.notes("ben") == [])
     assert there.try_start("eve", "gpu-wn2").get("ready")
 
 

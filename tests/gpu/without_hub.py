@@ -147,7 +147,7 @@ class Servers:
         order = Order(plan, partial(container_config, view=self.view), name, HUB_ID, "never", lambda *_: None)
         try:
             found = await create(door, order)
-            await self.names.give(door, found, plan.image or "", plan.identity)
+            await self.names.give(door, found, plan.identity)
             await door.start(found)
         except HostError:
             await self.fleet.end(lease, 0)

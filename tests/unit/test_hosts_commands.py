@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from nbplatform_spawners.cli import main
 from nbplatform_spawners.hosts.pull_lines import PullLines, Terminal
+from nbplatform_spawners.names import bounded
 from tests.components.docker_pki import Authority
 
 RULES = """\
@@ -69,6 +71,8 @@ def run_without_docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+ENDLESS = "x" * 300
+
 # id, arguments, what stands on the standard error
 WRONG = [
     ("unknown host", ["status", "--host", "cpu011"], "unknown host 'cpu011', did you mean 'cpu01'?"),
@@ -77,6 +81,11 @@ WRONG = [
     ("unknown host to drain", ["drain", "gpu02"], "unknown host 'gpu02', did you mean 'gpu01'?"),
     ("no images", ["pull", "--pool", "gpu"], "the rules name no image for these hosts; name the images to fetch"),
     ("no folder", ["status", "--tls-directory", "nowhere"], "--tls-directory 'nowhere' is no directory"),
+    (
+        "an endless name",
+        ["status", "--tls-directory", ENDLESS],
+        f"--tls-directory {bounded(ENDLESS, 200)} cannot be used",
+    ),
     ("a root of the system", ["check", "--mount-root", "/etc"], "mount root '/etc': /etc is a part of the system"),
     ("a relative root", ["check", "--mount-root", "home"], "mount root 'home': the path is relative"),
     ("no range", ["check", "--accounts", "accounts.yaml", "--min-uid", "9", "--max-uid", "8"], "--min-uid 9 is more"),
@@ -239,12 +248,35 @@ def test_drain_of_a_drained_host_shows_the_way_back(site: Path, capsys: pytest.C
     assert edit["after"] == [edit["before"][0].replace("drain: true", "drain: false")]
 
 
+@pytest.mark.parametrize("flag", ["--tls-directory", "DOCKER_CERT_PATH"])
+def test_a_folder_of_somebody_else_is_a_sentence(
+    site: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """The client key is the hub's user's alone: who may not look into its folder is told whom to be."""
+    folder = site / "docker-tls"
+    folder.mkdir(mode=0o700)
+    arguments = ["status", flag, str(folder)] if flag.startswith("--") else ["status"]
+    monkeypatch.setenv("DOCKER_CERT_PATH", "" if flag.startswith("--") else str(folder))
+
+    stat = Path.stat
+
+    def refuse(path: Path, **how: bool) -> os.stat_result:
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert f"{flag} '{folder}' may not be looked into: run this as the hub's user" in err
+
+
 @pytest.mark.parametrize("command", [["status"], ["check"], ["pull"]], ids=" ".join)
 def test_a_missing_package_is_a_sentence(site: Path, command: list[str]) -> None:
     """It says what to install."""
     ran = run_without_docker(*command)
     assert (ran.returncode, ran.stdout) == (2, "")
-    said = "the Python package 'docker' is missing: pip install \"nbplatform-spawners[docker]\""
+    said = "the Python package 'docker' is missing: pip install \".[docker]\" in the platform's checkout"
     assert ran.stderr == f"nbplatform hosts: {said}\n"
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nbplatform_spawners.errors import REFUSALS, Refusal
-from nbplatform_spawners.spawners.errors import ServerFailedError, SpawnRefused
+from nbplatform_spawners.spawners.errors import HostFailed, ServerFailedError, SpawnRefused
 from tests.house.pages import ROOT
 
 HOSTILE = "<script>alert(1)</script> & 'x' \"y\" {support} {0} %s"
@@ -85,6 +85,15 @@ def test_a_failed_server_shows_the_end_of_its_log_apart() -> None:
     assert "mailto:support@example.org" in failed.jupyterhub_html_message
     assert "two" in str(failed)
     assert "<pre" not in ServerFailedError("its port was taken").jupyterhub_html_message
+
+
+def test_a_failed_host_is_told_in_the_causes_own_words() -> None:
+    """The hub's log has the sentence and the label, not how HTTP calls it."""
+    said = "host cpu02 says no: no space left on device"
+    assert str(HostFailed(ServerFailedError(said))) == said
+    assert str(HostFailed(Refusal("unreachable", "host cpu02 cannot be asked"))) == (
+        "unreachable: host cpu02 cannot be asked"
+    )
 
 
 def test_hostile_words_reach_no_browser() -> None:
