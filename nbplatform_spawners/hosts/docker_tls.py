@@ -48,8 +48,13 @@ def find_certificates(directory: str, host: str) -> Certificates | None:
     if not directory:
         return None
     folder = Path(directory, host)
-    if host in ("", ".", "..") or "/" in host or not folder.is_dir():
-        folder = Path(directory)
+    try:
+        if host in ("", ".", "..") or "/" in host or not folder.is_dir():
+            folder = Path(directory)
+    except OSError as error:
+        raise CertificateProblem(
+            host, f"host {host}: cannot look into {bounded(directory)}: {error.strerror}"
+        ) from None
     for name in (_CA, _CERT, _KEY):
         _demand_readable(host, folder / name)
     _demand_private(host, folder / _KEY)

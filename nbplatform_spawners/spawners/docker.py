@@ -75,6 +75,7 @@ class DockerFleetSpawner(
         super().check_configuration(config)
         spawner = cls(config=config)
         spawner.check_network()
+        spawner.warn_of_settings()
         HubFleet.check(spawner)
 
     @classmethod
