@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -218,11 +217,11 @@ class InnerHub:
         for name in self.fleet._hosts:
             self.fleet[name].door._calls.limit = _SETTLED
 
-    def grace_passes(self) -> None:
-        """Let every orphan that was seen before have been seen long ago."""
+    def leave_orphans_alone(self, seconds: float) -> None:
+        """Let orphans be ended when they have been seen for so long, whatever was configured."""
         reaper = self.fleet._reaper
         assert reaper is not None
-        reaper._since = dict.fromkeys(reaper._since, -math.inf)
+        reaper._grace = seconds
 
     async def settle(self) -> None:
         """Return when nothing is under way but waiting for hosts."""

@@ -24,6 +24,7 @@ from .wire import Fault
 HOSTS = st.sampled_from(list(GPUS))
 OWNED = [(user, server) for user in ("ada", "ben", "eve") for server in ("", "two")]
 OWNERS = st.sampled_from(OWNED)
+LONG = 3600.0
 PICKS = st.integers(0, 59)
 """Which of those that there are; drawn from the same numbers whatever there is, since threads are not all alike."""
 PROFILES = st.sampled_from(["gpu", "gpu", "gpu", "pair", "cpu"])
@@ -55,7 +56,7 @@ class Ledger(RuleBasedStateMachine):
     async def begin(self) -> None:
         """A new hub on new hosts."""
         self.world = World(await self.stack.enter_async_context(notebook()))
-        long = {"DockerFleetSpawner": {"orphan_grace": 3600.0}}
+        long = {"DockerFleetSpawner": {"orphan_grace": LONG}}
         self.hub = self.world.hub = InnerHub(make_database(), self.world.rules, long)
         await self.hub.begin()
 
@@ -199,16 +200,16 @@ class Ledger(RuleBasedStateMachine):
 
         After a long time, orphans are no longer left alone.
         """
-        if long:
-            self.hub.grace_passes()
-        self.run(self.time_passes(*hosts))
+        self.run(self.time_passes(*hosts, long=long))
         if polled:
             self.run(self.poll_all())
 
-    async def time_passes(self, *hosts: str) -> None:
+    async def time_passes(self, *hosts: str, long: bool = False) -> None:
         """Look, and let what follows from it happen."""
+        self.hub.leave_orphans_alone(0 if long else LONG)
         await self.hub.look(*hosts)
         await self.hub.settle()
+        self.hub.leave_orphans_alone(LONG)
 
     async def poll_all(self) -> None:
         """Poll all servers as the hub does; only who positively ended has ended."""
@@ -262,9 +263,8 @@ class Ledger(RuleBasedStateMachine):
         self.hub.write_rules(self.world.rules)
         self.hub.fleet.know_rules(self.hub.book)
         for _ in range(3):
-            await self.time_passes()
+            await self.time_passes(long=True)
             await self.poll_all()
-            self.hub.grace_passes()
         states = ("created", "running", "paused", "exited", "dead")
         there = self.world.found(states)
         assert sorted(there) == sorted(self.hub.recorded().values()), (there, self.hub.recorded())
