@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..hosts.containers import Container
 from ..hosts.docker_answers import Inspection
-from ..hosts.docker_errors import ContainerGone, HostError, HostRefused
+from ..hosts.docker_errors import ContainerGone, HostError, HostRefused, HostUnreachable
 from ..hosts.docker_host import DockerHost
 from ..hosts.docker_start import Names, Order, create
 from ..hosts.leases import Lease
@@ -88,7 +88,10 @@ class DockerStart:
             self.log.warning("servers on the network %s of %s can reach each other", self.network_name, host.name)
 
     async def _view(self, host: DockerHost, plan: SpawnPlan) -> DockerView:
-        self._publish = await publish_address(host.address, self.host_ip)
+        try:
+            self._publish = await publish_address(host.address, self.host_ip)
+        except OSError as error:
+            raise HostUnreachable(host.name, f"host {host.name} cannot be asked: its name is not known") from error
         kind = self.gpu_runtime
         if kind == "auto":
             kind = "cdi" if plan.placement.gpus and (await host.info()).cdi else "nvidia"
