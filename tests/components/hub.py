@@ -62,7 +62,11 @@ class HubsProxy:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Its process id.
+
+        Raises:
+            OSError: the hub is just starting another.
+        """
         return int(self._pid_file.read_text())
 
     def alive(self) -> bool:

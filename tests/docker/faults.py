@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import requests
+from docker.errors import NotFound
 
 from tests.components.docker_fleet import DockerFleet, DockerHost, Settings, docker_fleet
 from tests.components.hub import Hub, start_server, stop_server
@@ -212,7 +213,11 @@ def seen_on(host: DockerHost, hub_id: str) -> list[Seen]:
     """Return a hub's containers on one host."""
     with closing(host.client(timeout=20)) as client:
         listed = client.containers(all=True, filters={"label": [f"{LABEL}={hub_id}"]})
-        return [seen(host.name, client.inspect_container(one["Id"])) for one in listed]
+        found = []
+        for one in listed:
+            with suppress(NotFound):  # it went between the list and the look
+                found.append(seen(host.name, client.inspect_container(one["Id"])))
+        return found
 
 
 def seen(host: str, told: Mapping[str, Any]) -> Seen:

@@ -249,13 +249,16 @@ def test_a_pull_can_be_slow_or_break(host: DockerHost, shelf: Registry) -> None:
     """Slow, it still ends well; broken in the middle it ends with an error, and later it works again."""
     name = f"{host.name}:1"
     image = shelf.publish(name, padding=os.urandom(2 << 20))
-    shelf.breaks(shelf.size(name) // 2)
-    assert "reset" in pull(host, image)[-1]["error"]
     shelf.slow(1.5, shelf.size(name))
     begun = time.monotonic()
     assert "error" not in pull(host, image)[-1]
     assert time.monotonic() - begun > 1
+    host.client().remove_image(image)
     shelf.mend()
+    shelf.breaks(shelf.size(name) // 2)
+    assert "reset" in pull(host, image)[-1]["error"]
+    shelf.mend()
+    assert "error" not in pull(host, image)[-1]
     host.client().remove_image(image)
     assert "Downloaded newer image" in pull(host, image)[-1]["status"]
 

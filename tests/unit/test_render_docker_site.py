@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from nbplatform_spawners.mounts import Mount
 from nbplatform_spawners.render.docker import container_config
 from nbplatform_spawners.render.docker_site import site_config, under_plan
+from nbplatform_spawners.render.targets import is_within
 from tests.unit.test_render_docker import GPUS, HOME, VIEW, docker_plan
 
 RATE = [{"Path": "/dev/sda", "Rate": 1000}]
@@ -363,7 +364,7 @@ def test_no_configuration_of_a_site_changes_what_is_sealed(
 def _check_beside(host_config: dict[str, Any]) -> None:
     planned = ("/home/alice", "/cvmfs", "/run/nbplatform", "/etc")
     targets = [*host_config["Tmpfs"], *(mount["Target"] for mount in host_config["Mounts"] if mount["Type"] != "bind")]
-    assert not [target for target in targets if target.startswith(planned) or target == "/"]
+    assert not [target for target in targets if any(is_within(target, folder) for folder in planned) or target == "/"]
     assert len(targets) == len({*targets})
     assert host_config["PidsLimit"] <= VIEW.pids
     assert host_config["SecurityOpt"][0] == "no-new-privileges:true"
