@@ -18,6 +18,7 @@ from typing import Any
 
 from nbplatform_spawners.cli import make_parser
 from nbplatform_spawners.errors import REFUSALS
+from nbplatform_spawners.oidc.refusals import LOGIN_REFUSALS
 from nbplatform_spawners.rules.fields import LANGUAGE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,7 @@ SET_AS = {
     "LocalSettings": "LocalSpawner",
     "DockerSettings": "DockerFleetSpawner",
     "IdentitySettings": "IdentityMixin",
+    "KeycloakSettings": "KeycloakAuthenticator",
 }
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
@@ -117,6 +119,15 @@ def refusals_table() -> str:
     return table.replace("{support}", "the support desk")
 
 
+def login_refusals_table() -> str:
+    """Return the reasons of refused logins with their status and what they say to a person."""
+    rows = [
+        f"| `{reason}` | {kind.status} | {kind.meaning} | {kind.advice} |" for reason, kind in LOGIN_REFUSALS.items()
+    ]
+    head = ["| reason | status | what it means | what the person can do |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows]).replace("{support}", "the support desk") + "\n"
+
+
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield every command that does something, by its full name."""
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -150,6 +161,7 @@ GENERATED = {
     "reference/rules.md": {"keys": rules_tables},
     "reference/cli.md": {"commands": cli_page},
     "tutorials/your-server.md": {"refusals": refusals_table},
+    "how-to/keycloak.md": {"login refusals": login_refusals_table},
 }
 """Page below ``docs`` to what is generated in it, by the name in its marks."""
 

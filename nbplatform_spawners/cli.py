@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .accounts.commands import add_commands as add_accounts
+from .auth.doctor_command import add_commands as add_doctor
 from .hosts.commands import add_commands as add_hosts
 from .rules.commands import add_commands as add_rules
 
@@ -22,6 +23,7 @@ examples:
   nbplatform rules check placement_rules
   nbplatform rules explain alice --profile gpu
   nbplatform hosts status
+  nbplatform doctor keycloak
   nbplatform COMMAND --help
 """
 
@@ -60,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_rules(subparsers)
     add_accounts(subparsers)
     add_hosts(subparsers)
+    add_doctor(subparsers)
     return parser
 
 

@@ -136,10 +136,12 @@ class Account:
     Attributes:
         identity: who it is.
         valid_until: the account ends at this time (aware); None when it has no end.
+        as_of: when the directory said so (aware); None for just now.
     """
 
     identity: Identity
     valid_until: datetime | None = None
+    as_of: datetime | None = None
 
     def refusal(self, now: datetime) -> Refusal | None:
         """Return why the account may not be used at the aware time ``now``, or None."""

@@ -46,6 +46,8 @@ SUITE = (
     Tool(("ip",), "iproute2", "tests with a network of their own"),
     Tool(("chromium", "chromium-browser"), "chromium", "tests in a browser"),
     Tool(("chromedriver",), "chromium-driver", "tests in a browser"),
+    Tool(("java",), "default-jre-headless", "tests with Keycloak"),
+    Tool(("/usr/sbin/slapd", "/usr/lib/openldap/slapd"), "slapd", "tests with an LDAP server"),
 )
 DOCKER = (
     Tool(("dockerd",), "docker.io", "tests with Docker hosts"),

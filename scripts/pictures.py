@@ -7,7 +7,7 @@ import base64
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from steps import StepError, say
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))  # for what this shares with the tests: tests/components
 
-from hub_config.demo.site import Site  # noqa: E402
+import login_pictures  # noqa: E402
+
 from tests.components import MissingComponent  # noqa: E402
 from tests.components.browser import browser  # noqa: E402
 from tests.components.keeper import KeeperError, keeper  # noqa: E402
@@ -60,12 +61,12 @@ class Visitor:
     Attributes:
         driver: the browser.
         url: of the hub.
-        site: with everybody's password.
+        passwords: everybody's.
     """
 
     driver: WebDriver
     url: str
-    site: Site
+    passwords: Mapping[str, str]
 
     def cdp(self, command: str, **parameters: Any) -> Any:
         """Send a command of the Chrome DevTools protocol; returns its answer."""
@@ -86,7 +87,7 @@ class Visitor:
         self.driver.get(f"{self.url}/hub/login?next={page}")
         script = "document.querySelector('[name={}]').value = arguments[0]"
         self.driver.execute_script(script.format("username"), name)
-        self.driver.execute_script(script.format("password"), self.site.passwords[name])
+        self.driver.execute_script(script.format("password"), self.passwords[name])
         self.driver.execute_script("document.querySelector('form [type=submit]').click()")
         self.wait(lambda: "/hub/login" not in self.driver.current_url, f"the login of {name}")
 
@@ -140,11 +141,13 @@ class Picture:
 
     Attributes:
         lead: leads a visitor to what is seen.
+        site: where that is: a key of ``SITES``.
         size: of the window and the picture, in pixels.
         dark: for somebody who likes dark pages.
     """
 
     lead: Callable[[Visitor], None]
+    site: str = "demo"
     size: tuple[int, int] = DESKTOP
     dark: bool = False
 
@@ -225,10 +228,13 @@ PICTURES = {
     "spawn-page-why": Picture(why),
     "dark": Picture(dark, dark=True),
     "refused": Picture(refused),
-    "starting": Picture(starting, (1200, 480)),
-    "phone": Picture(spawn_page, PHONE),
-    "home": Picture(home, FLAT),
+    "starting": Picture(starting, size=(1200, 480)),
+    "phone": Picture(spawn_page, size=PHONE),
+    "home": Picture(home, size=FLAT),
     "lab": Picture(lab),
+    "keycloak-login": Picture(login_pictures.at_keycloak, "keycloak", (800, 720)),
+    "keycloak-home": Picture(login_pictures.logged_in, "keycloak", FLAT),
+    "keycloak-not-linked": Picture(login_pictures.not_linked, "keycloak", FLAT),
 }
 """By the name of its file, without ``.png``; in the order in which they are made."""
 
@@ -268,24 +274,28 @@ def make(to: Path, names: Sequence[str]) -> Iterator[Path]:
 
     Args:
         to: a folder, made if need be.
-        names: keys of ``PICTURES``.
+        names: keys of ``PICTURES``; those of one site are made one after the other.
 
     Raises:
         StepError: the hub does not start, or a page does not show what it should.
-        MissingComponent: this machine has no Chromium, or no proxy for the hub.
+        MissingComponent: this machine has no Chromium, no proxy for the hub, or no Keycloak.
     """
     to.mkdir(parents=True, exist_ok=True)
-    with visiting() as visitor:
-        for name in names:
-            say(f"making the picture {name}")
-            visitor.window(PICTURES[name].size, dark=PICTURES[name].dark)
-            PICTURES[name].lead(visitor)
-            (to / f"{name}.png").write_bytes(visitor.picture())
-            yield to / f"{name}.png"
+    for place, visiting in SITES.items():
+        there = [name for name in names if PICTURES[name].site == place]
+        if not there:
+            continue
+        with visiting() as visitor:
+            for name in there:
+                say(f"making the picture {name}")
+                visitor.window(PICTURES[name].size, dark=PICTURES[name].dark)
+                PICTURES[name].lead(visitor)
+                (to / f"{name}.png").write_bytes(visitor.picture())
+                yield to / f"{name}.png"
 
 
 @contextlib.contextmanager
-def visiting() -> Iterator[Visitor]:
+def visiting_demo() -> Iterator[Visitor]:
     """A hub with the demo's site, and somebody who visits it; both end with the block."""
     with contextlib.ExitStack() as stack:
         driver = stack.enter_context(browser())
@@ -297,7 +307,18 @@ def visiting() -> Iterator[Visitor]:
         config.write_text(CONFIG)
         port = free_port(0)
         wait_until_up(start_hub(keep, site, port, proxy, config), port)
-        yield Visitor(driver, f"http://127.0.0.1:{port}", site)
+        yield Visitor(driver, f"http://127.0.0.1:{port}", site.passwords)
+
+
+@contextlib.contextmanager
+def visiting_keycloak() -> Iterator[Visitor]:
+    """A hub whose people log in through Keycloak, and somebody who visits it; all end with the block."""
+    with browser() as driver, login_pictures.login_site() as site:
+        yield Visitor(driver, site.url, {})
+
+
+SITES = {"demo": visiting_demo, "keycloak": visiting_keycloak}
+"""Where pictures are made, by name."""
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from machine_tools import DOCKER, SUITE, Tool, install
 from steps import say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+ROOT_BUILDS = {"modern Docker": "docker_modern"} if os.geteuid() == 0 else {}
+"""Only root can run Docker hosts."""
 sys.path.insert(0, str(CHECKOUT))  # for what the tests share: tests/components
 
 from tests.components import MissingComponent  # noqa: E402
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     lacking = [f"{tool.names[0]} (Debian package {tool.package})" for tool in prepare()]
     lacking += prepare_proxy()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"}
-    with modern_docker_in_the_background():
+    with builds_in_the_background():
         results = {name: run_check(name, command, environment) for name, command in checks(arguments).items()}
     return report(results, lacking, strict=requires_all(arguments))
 
@@ -49,24 +51,27 @@ def prepare_proxy() -> list[str]:
 
 
 @contextlib.contextmanager
-def modern_docker_in_the_background() -> Iterator[None]:
-    """Have a modern Docker built beside the checks, with low priority, unless it is built already.
+def builds_in_the_background() -> Iterator[None]:
+    """Have what takes long built beside the checks, with low priority, unless it is built already.
 
     The tests that need it wait for it.  What it says is in a log; why it failed is said by the tests.
     """
-    if os.geteuid() != 0:
+    with contextlib.ExitStack() as stack:
+        for name, module in {"Keycloak": "keycloak_build", **ROOT_BUILDS}.items():
+            stack.enter_context(built_in_the_background(name, module))
         yield
-        return
-    log = cache_folder() / "modern-docker.log"
+
+
+@contextlib.contextmanager
+def built_in_the_background(name: str, module: str) -> Iterator[None]:
+    """Run the build of one component until the block ends."""
+    log = cache_folder() / f"{name.replace(' ', '-').lower()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    say(f"a modern Docker is built in the background, unless it is there (log: {log})")
+    say(f"{name} is built in the background, unless it is there (log: {log})")
+    command = [sys.executable, "-m", f"tests.components.{module}"]
     with log.open("w") as output:
-        building = subprocess.Popen(
-            [sys.executable, "-m", "tests.components.docker_modern"],
-            cwd=CHECKOUT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+        building = subprocess.Popen(  # noqa: S603
+            command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         yield

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from optional_extras import install_optional, needed, optional, worth_another_try
 from pip_wheel import fetch_pip
 from steps import StepError, cannot_reach, run, say
 
@@ -67,11 +68,13 @@ def ensure_environment(checkout: Path, extras: Sequence[str]) -> Path:
         StepError: it cannot be made; says why and where the log is.
     """
     folder = environment_folder(checkout, extras)
-    if not is_complete(folder):
+    if not is_complete(folder) or to_try_again(folder):
         with locked(cache_folder() / f"lock-{hashlib.sha256(str(checkout).encode()).hexdigest()[:16]}"):
             if not is_complete(folder):
                 make_environment(folder, checkout, extras)
                 remove_unused(cache_folder(), keep=folder, now=time.time())
+            elif again := to_try_again(folder):
+                add_optional(folder, checkout, extras, again)
     with contextlib.suppress(OSError):  # a cache that is read-only serves as well
         os.utime(folder / MARKER)
     return folder
@@ -92,12 +95,37 @@ def make_environment(folder: Path, checkout: Path, extras: Sequence[str]) -> Non
     log = folder.with_suffix(".log")
     say(f"making a Python environment in {folder} (once, a minute or two)")
     python = make_empty(folder, log)
-    say(f"installing the package and its requirements [{','.join(extras)}]")
-    target = f"{checkout}[{','.join(extras)}]" if extras else str(checkout)
+    names = ",".join(needed(extras))
+    say(f"installing the package and its requirements [{names}]")
+    target = f"{checkout}[{names}]" if names else str(checkout)
     pip_install(python, ["--editable", target], log)
+    add_optional(folder, checkout, extras, optional(extras))
+
+
+def add_optional(folder: Path, checkout: Path, extras: Sequence[str], wanted: Sequence[str]) -> None:
+    """Install optional extras in an environment that has everything else, and mark it complete with or without them.
+
+    Args:
+        folder: of the environment.
+        checkout: what it is for.
+        extras: all that it was made for.
+        wanted: those of them to install now.
+    """
+    log, python = folder.with_suffix(".log"), folder / "bin" / "python"
+    without = install_optional(wanted, checkout, log, lambda what: pip_install(python, what, log))
     marker = folder / (MARKER + ".new")
-    marker.write_text(json.dumps({"checkout": str(checkout), "extras": sorted(set(extras))}) + "\n")
+    made = {"checkout": str(checkout), "extras": sorted(set(extras)), "without": sorted(without)}
+    marker.write_text(json.dumps(made) + "\n")
     marker.replace(folder / MARKER)
+
+
+def to_try_again(folder: Path) -> list[str]:
+    """Return the optional extras that a complete environment lacks and that may be had now."""
+    try:
+        without = json.loads((folder / MARKER).read_text()).get("without", [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [extra for extra in optional(without) if worth_another_try(extra)]
 
 
 def make_empty(folder: Path, log: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,9 @@ from ..errors import BadFile, DirectoryUnavailable, Refusal
 from ..id_options import HELP as _ID_RANGE
 from ..id_options import add_id_range, id_range
 from ..names import bounded
-from .directory import UnknownAccount, open_directory
+from .directory import SPECS, UnknownAccount, open_directory
+from .guest_commands import add_guest_commands
+from .link_command import add_link_commands
 from .parse import AccountsFile, parse_accounts
 
 OK, BAD, USAGE, REFUSED = 0, 1, 2, 3
@@ -34,12 +37,15 @@ examples:
 SHOW_HELP = f"""\
 Show one account as the hub will see it, as JSON: numbers, groups, and whether it is valid now.
 {_ID_RANGE}\
-With nss, supplementary groups outside it are left out instead.
+With nss, ldap and http, supplementary groups outside it are left out instead.
+ldap:FILE.yaml and http:FILE.yaml name a file that says how such a service is asked; what it has to say about
+servers that do not answer and groups that are left out goes to the standard error.
 exit status: 0 valid, 1 the directory is bad or cannot be asked, 2 wrong use or no such account, 3 refused
 
 examples:
   nbplatform accounts show alice --accounts accounts.yaml
   nbplatform accounts show alice --accounts nss
+  nbplatform accounts show alice --accounts ldap:/etc/jupyterhub/directory.yaml
 """
 HASH_HELP = """\
 Print the Argon2 hash of a password, for the key 'password' of an accounts file (write it in quotes).
@@ -65,11 +71,11 @@ def add_commands(subparsers: Any) -> None:
     add_id_range(check)
     show = _command(commands, "show", "show one account as the hub will see it", SHOW_HELP, run_show)
     show.add_argument("user", metavar="USER", help="name of the account")
-    show.add_argument(
-        "--accounts", metavar="SPEC", default="accounts.yaml", help="'nss' or the path of a .yaml file (%(default)s)"
-    )
+    show.add_argument("--accounts", metavar="SPEC", default="accounts.yaml", help=f"{SPECS} (%(default)s)")
     add_id_range(show)
     _command(commands, "hash", "print the Argon2 hash of a password", HASH_HELP, run_hash)
+    add_link_commands(commands)
+    add_guest_commands(commands)
 
 
 def _command(commands: Any, name: str, short: str, text: str, run: Any) -> argparse.ArgumentParser:
@@ -118,7 +124,7 @@ def run_show(arguments: argparse.Namespace) -> int:
         return _fail(str(error), USAGE)
     try:
         name = arguments.user.lower() if arguments.user.isascii() else arguments.user
-        account = open_directory(arguments.accounts, allowed).lookup(name)
+        account = open_directory(arguments.accounts, allowed, _log(arguments.accounts)).lookup(name)
     except (BadFile, DirectoryUnavailable, ValueError) as error:
         return _fail(str(error))
     except UnknownAccount as refusal:
@@ -130,6 +136,11 @@ def run_show(arguments: argparse.Namespace) -> int:
     shown = {**account.identity.to_dict(), "valid_until": ends, "refused": refused.message if refused else None}
     print(json.dumps(shown, indent=2))  # noqa: T201
     return REFUSED if refused else OK
+
+
+def _log(spec: str) -> logging.Logger | None:
+    """Return who is told of what a service does; warnings go to the standard error."""
+    return logging.getLogger(__name__) if spec.startswith(("ldap:", "http:")) else None
 
 
 def run_hash(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from ..errors import DirectoryUnavailable, Refusal
 from ..identity import Account, Identity, IdRange
 from ..mounts import clean_path
 from ..names import bounded, is_safe
-from .directory import UnknownAccount
+from .directory import NotLinked, UnknownAccount
 from .group_names import DroppedNames
 
 _FIRST_ROOM = 64
@@ -60,6 +60,10 @@ class NSSDirectory:
             unnamed_gids=tuple(unnamed),
         )
         return Account(identity)
+
+    def lookup_federated(self, provider: str, subject: str) -> Account:
+        """Refuse: nothing links accounts of the machine; see ``AccountDirectory.lookup_federated``."""
+        raise NotLinked(provider, subject)
 
     def _groups(self, name: str, primary: int) -> tuple[dict[str, int], list[int]]:
         named: dict[str, int] = {}

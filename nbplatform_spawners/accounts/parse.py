@@ -19,11 +19,11 @@ from ..rules.units import parse_time
 from ..yaml_nodes import Entry, YamlReader, suggestion
 from .directory import UnknownAccount
 from .hashes import hash_problem
+from .pairs import normal_name, parse_provider, parse_subject
 
 ACCOUNT_KEYS = ("uid", "group", "groups", "home", "shell", "valid_until", "password", "federated")
 MAX_FILE = 16 * 1024**2
 """Bytes that an accounts file may have."""
-_MAX_SUBJECT = 1024
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,40}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class AccountsFile:
             UnknownAccount: there is none.
             Refusal: ``account``: its identity is not safe.
         """
-        key = _normal(name)
+        key = normal_name(name)
         if key in self.refusals:
             refusal = self.refusals[key]
             raise Refusal(refusal.reason, refusal.message)
@@ -99,11 +99,6 @@ def parse_accounts(content: bytes, file: str) -> AccountsFile:
     if parser.reader.mistakes or result is None:
         raise BadFile(parser.reader.mistakes)
     return result
-
-
-def _normal(name: str) -> str:
-    # Only ASCII is lower-cased: the Kelvin sign would become a k, and a look-alike somebody else.
-    return name.lower() if name.isascii() else name
 
 
 class _Parser:
@@ -151,7 +146,7 @@ class _Parser:
         found = False
         for entry in self.reader.entries(section.node, "accounts"):
             found = True
-            name, what = _normal(entry.key), f"account {bounded(entry.key)}"
+            name, what = normal_name(entry.key), f"account {bounded(entry.key)}"
             if name in self.rows:
                 self.reader.wrong(entry.line, f"{what}: stands here twice (case does not matter)")
             else:
@@ -220,8 +215,8 @@ class _Parser:
             if isinstance(item, yaml.MappingNode):
                 for key in {"provider", "subject"} - set(written):
                     self.reader.wrong(item, f"{what}: the key {key!r} is missing")
-            provider = self._convert(written, "provider", what, _parse_provider)
-            subject = self._convert(written, "subject", what, _parse_subject)
+            provider = self._convert(written, "provider", what, parse_provider)
+            subject = self._convert(written, "subject", what, parse_subject)
             if provider is None or subject is None:
                 continue
             owner = self.federated.setdefault((provider, subject), name)
@@ -282,16 +277,4 @@ def _parse_path(text: str) -> str:
     clean = clean_path(text)
     if clean != text or clean == "/":
         raise ValueError("an absolute path without repeated or trailing slashes is expected")
-    return text
-
-
-def _parse_provider(text: str) -> str:
-    if not is_safe(text):
-        raise ValueError("letters, digits, '_', '.', '@' and '-' are expected, at most 64")
-    return text
-
-
-def _parse_subject(text: str) -> str:
-    if not text or len(text) > _MAX_SUBJECT or not text.isprintable():
-        raise ValueError(f"printable text of 1 to {_MAX_SUBJECT} characters is expected")
     return text

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import BadFile, DirectoryUnavailable
 from ..identity import Account
 from ..names import bounded
+from .directory import NotLinked
 from .group_names import DroppedNames
 from .parse import MAX_FILE, AccountsFile, parse_accounts
 
@@ -60,6 +61,14 @@ class YamlDirectory:
     def lookup(self, name: str) -> Account:
         """Return the account of this name; see ``AccountDirectory.lookup``."""
         return self.read().lookup(name)
+
+    def lookup_federated(self, provider: str, subject: str) -> Account:
+        """Return the account linked to this pair; see ``AccountDirectory.lookup_federated``."""
+        found = self.read()
+        name = found.federated.get((provider, subject))
+        if name is None:
+            raise NotLinked(provider, subject)
+        return found.lookup(name)
 
     def read(self) -> AccountsFile:
         """Return what the file says now, or what it said when it was last good.  Blocks for up to 4 seconds.

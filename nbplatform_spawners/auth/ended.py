@@ -71,16 +71,16 @@ class AccountCheck:
 
     async def _check_user(self, user: Any, free: asyncio.Semaphore) -> None:
         async with free:
-            answer = await self._ask(user.name)
+            answer = await self._ask(user)
         if isinstance(answer, Refusal) and not isinstance(answer, NotNow):
             for name in ready_servers(user):
                 self._begin_stop(user, name, answer)
 
-    async def _ask(self, name: str) -> object:
+    async def _ask(self, user: Any) -> object:
         if self._silent >= GIVE_UP:
             raise DirectoryUnavailable("it did not answer about others either")
         try:
-            answer = await self.authenticator.standing(name)
+            answer = await self.authenticator.standing(user)
         except DirectoryUnavailable:
             self._silent += 1
             raise

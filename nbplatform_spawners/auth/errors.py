@@ -1,13 +1,18 @@
-"""A refused login as JupyterHub's login page shows it."""
+"""A refused login as JupyterHub's pages show it."""
 
 from __future__ import annotations
 
+from html import escape
+from http.client import responses
+
 from tornado import web
+from tornado.httputil import url_concat
 
 from ..errors import REFUSALS
+from ..oidc.refusals import LOGIN_REFUSALS, LoginProblem
 
 _FORBIDDEN = 403
-_DO = f"What you can do: {REFUSALS['account'].advice.format(support='the support desk')}."
+SUPPORT = "the support desk"
 
 
 class LoginRefused(web.HTTPError):
@@ -18,12 +23,44 @@ class LoginRefused(web.HTTPError):
     Args:
         status: HTTP status; 403 when the account is refused.
         message: one sentence, without a secret.
+        support: whom the user can ask.
+        advice: what the user can do; None for the advice about accounts where ``status`` is 403, else nothing.
+        reason: label of the refusal; the status' own words when None.
     """
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(status)  # without a message of its own: tornado would log it once more
+    def __init__(
+        self, status: int, message: str, support: str = SUPPORT, advice: str | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(
+            status, reason=reason or responses.get(status)
+        )  # without a message of its own: tornado would log it once more
+        if advice is None and status == _FORBIDDEN:
+            advice = REFUSALS["account"].advice
         sentence = message[:1].upper() + message[1:]
-        self.jupyterhub_message = f"{sentence}. {_DO}" if status == _FORBIDDEN else sentence
+        self.jupyterhub_message = (
+            f"{sentence}. What you can do: {advice.format(support=support)}." if advice else sentence
+        )
 
     def __str__(self) -> str:
         return f"{super().__str__()}: {self.jupyterhub_message}"
+
+
+class LoginProblemShown(LoginRefused):
+    """A ``LoginProblem`` on a page of its own, with its label and a way back to the login.
+
+    Args:
+        problem: why.
+        support: whom the user can ask.
+        login_url: where a login begins; Keycloak is told to ask anew, or it would send the same person at once.
+    """
+
+    def __init__(self, problem: LoginProblem, support: str, login_url: str) -> None:
+        kind = LOGIN_REFUSALS[problem.reason]
+        super().__init__(kind.status, problem.message, support, kind.advice, problem.reason)
+        self.login_problem = problem
+        again = url_concat(login_url, {"prompt": "login"})
+        self.jupyterhub_html_message = (  # phrasing content: JupyterHub's own page puts it into a paragraph
+            f'<span class="nbplatform-refusal">{escape(self.jupyterhub_message)}'
+            f" <small>Reason: <code>{escape(problem.reason)}</code></small></span>"
+            f' <a role="button" class="btn btn-primary" href="{escape(again)}">Log in again</a>'
+        )

@@ -19,7 +19,8 @@ from ..accounts.yaml_file import YamlDirectory
 from ..errors import DirectoryUnavailable
 from ..names import bounded
 from .errors import LoginRefused
-from .mixin import UNAVAILABLE, IdentityMixin
+from .lookup import UNAVAILABLE
+from .mixin import IdentityMixin
 from .throttle import Limits, Throttle, TooManyError
 
 _LONGEST_PASSWORD = 1024

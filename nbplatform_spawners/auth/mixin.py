@@ -5,31 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from jupyterhub.utils import maybe_future
 from tornado import web
 from traitlets import TraitError
 
-from ..accounts.directory import UnknownAccount
 from ..errors import DirectoryUnavailable, NbplatformError, Refusal
-from ..identity import Account, Identity
 from ..names import bounded, is_safe
 from ..spawners.errors import refuse
 from ..spawners.stop_form import STOP_HANDLERS
 from .address import browser_address
-from .asking import Asker
 from .ended import AccountCheck
 from .errors import LoginRefused
 from .key import warn_without_key
-from .settings import IdentitySettings
-
-UNAVAILABLE = "the accounts of this site cannot be looked up now; try again in a few minutes"
+from .lookup import UNAVAILABLE, AccountLookup, to_store
 
 
-class IdentityMixin(IdentitySettings):
+class IdentityMixin(AccountLookup):
     """Gives an authenticator the identities of an account directory.
 
     Put it first: ``class SiteAuthenticator(IdentityMixin, GitHubAuthenticator)``.  The other class says that
@@ -41,6 +34,7 @@ class IdentityMixin(IdentitySettings):
     - :meth:`identity_provider`: through which identity provider a login came; called at each login.
     - :meth:`look_up`: the blocking question itself; called in a thread at login, before each spawn, at refresh and
       in each account check.
+    - :meth:`account_of`: the same, not blocking, with all that is stored of the user.
 
     A subclass that overrides ``run_post_auth_hook``, ``pre_spawn_start``, ``refresh_user`` or ``check_allow_config``
     calls ``super()``.
@@ -51,7 +45,6 @@ class IdentityMixin(IdentitySettings):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._asker = Asker()
         self._account_check = AccountCheck(self)
         if self.parent is not None and self.enable_auth_state:
             warn_without_key(self.log)
@@ -68,20 +61,6 @@ class IdentityMixin(IdentitySettings):
         Called at each login with what ``authenticate`` returned.  Do not call ``super()``.
         """
         return None
-
-    def look_up(self, name: str) -> Account:
-        """Return the account of ``name``; blocks.
-
-        Called in a thread at login, before each spawn, at refresh and in each account check.  Call ``super()``.
-
-        Raises:
-            Refusal, DirectoryUnavailable: see ``AccountDirectory.lookup``.
-        """
-        account = self.directory.lookup(name)
-        if account.identity.name != name:
-            shown = bounded(account.identity.name)
-            raise Refusal("account", f"account {bounded(name)}: the directory answered with another one, {shown}")
-        return account
 
     # Names
 
@@ -108,46 +87,6 @@ class IdentityMixin(IdentitySettings):
             message = f"account {bounded(name)}: this user name is not allowed here"
             raise self.login_refused(name, handler, message)
 
-    # Asking the directory
-
-    async def lookup_account(self, name: str) -> Account:
-        """Return the account of ``name`` as it is now, checked: valid today, and its numbers in the allowed range.
-
-        Called at login, before each spawn, and by spawners for a user whose identity is not stored.
-
-        Raises:
-            Refusal: ``account``, with the reason; also when the directory cannot be asked.
-        """
-        try:
-            return await self._ask(name)
-        except DirectoryUnavailable as error:
-            self.log.error("account directory %s cannot be asked about %s: %s", self.accounts, bounded(name), error)
-            raise Refusal("account", UNAVAILABLE) from None
-
-    async def _ask(self, name: str) -> Account:
-        account = await self._asker.ask(partial(self.look_up, name), self.directory_timeout)
-        refusal = account.refusal(datetime.now(UTC))
-        if refusal is not None:
-            raise refusal
-        account.identity.check(self.allowed_ids)
-        return account
-
-    async def standing(self, name: str) -> Account | Refusal | None:
-        """Return the account of ``name`` as it is now, or why it is positively refused.
-
-        None where the directory does not know the name and that proves nothing.  Called at refresh and by
-        ``AccountCheck``.
-
-        Raises:
-            DirectoryUnavailable: the directory cannot be asked.
-        """
-        try:
-            return await self._ask(name)
-        except UnknownAccount as refusal:
-            return refusal if self.directory.absence_is_proof else None
-        except Refusal as refusal:
-            return refusal
-
     # Called by the hub
 
     def check_allow_config(self) -> None:
@@ -158,7 +97,7 @@ class IdentityMixin(IdentitySettings):
         """
         super().check_allow_config()
         try:
-            _ = self.directory
+            _ = self.directory if self.accounts or self.needs_directory else None
             spawner_class: Any = getattr(self.parent, "spawner_class", None)
             if hasattr(spawner_class, "check_configuration"):  # one of ours
                 spawner_class.check_configuration(self.parent.config)
@@ -192,15 +131,13 @@ class IdentityMixin(IdentitySettings):
         if not auth_model:
             return auth_model
         name = auth_model["name"]
+        state = auth_model.get("auth_state") or {}
         try:
-            account = await self._ask(name)
-        except Refusal as refusal:
-            raise self.login_refused(name, handler, refusal.message) from None
-        except DirectoryUnavailable as error:
-            self.log.error("account directory %s: %s", self.accounts, error)
-            raise self.login_refused(name, handler, UNAVAILABLE, status=503) from None
+            account = await self._ask(name, state, await self.stored_state(name))
+        except (Refusal, DirectoryUnavailable) as error:
+            raise self.no_account(name, handler, error) from None
         identity = replace(account.identity, provider=self.identity_provider(auth_model))
-        auth_model["auth_state"] = {**(auth_model.get("auth_state") or {}), "identity": identity.to_dict()}
+        auth_model["auth_state"] = {**state, **to_store(replace(account, identity=identity))}
         return auth_model
 
     def login_refused(
@@ -217,7 +154,16 @@ class IdentityMixin(IdentitySettings):
         self.log.warning(
             "login refused user=%s from=%s reason=%s", bounded(name), self.client_address(handler), message
         )
-        return LoginRefused(status, message)
+        return LoginRefused(status, message, self.support)
+
+    def no_account(
+        self, name: str, handler: web.RequestHandler | None, error: Refusal | DirectoryUnavailable
+    ) -> LoginRefused:
+        """Return the error that says why a login has no account, logged once."""
+        if isinstance(error, Refusal):
+            return self.login_refused(name, handler, error.message)
+        self.log.error("account directory %s: %s", self.accounts, error)
+        return self.login_refused(name, handler, UNAVAILABLE, status=503)
 
     def client_address(self, handler: web.RequestHandler | None) -> str:
         """Return the address of the browser; ``-`` without a request.
@@ -242,19 +188,11 @@ class IdentityMixin(IdentitySettings):
             SpawnRefused: ``account``: the account is unknown, ended or not safe, or the directory cannot be asked.
         """
         try:
-            account = await self.lookup_account(user.name)
+            account = await self._ask_for_spawn(user.name, await user.get_auth_state() or {})
         except Refusal as refusal:
             raise refuse(spawner, refusal) from None
-        await self._store(user, account.identity)
+        await self._store(user, account)
         await maybe_future(super().pre_spawn_start(user, spawner))
-
-    async def _store(self, user: Any, fresh: Identity) -> None:
-        if not self.enable_auth_state:
-            return
-        state = await user.get_auth_state() or {}
-        identity = _keep_provider(fresh, state).to_dict()
-        if identity != state.get("identity"):
-            await user.save_auth_state({**state, "identity": identity})
 
     async def refresh_user(self, user: Any, handler: web.RequestHandler | None = None) -> Any:
         """Tell whether a logged-in user may stay so.  Called by the hub every ``auth_refresh_age`` seconds.
@@ -269,7 +207,7 @@ class IdentityMixin(IdentitySettings):
         if not result:
             return result
         try:
-            account = await self.standing(user.name)
+            account = await self.standing(user)
         except DirectoryUnavailable as error:
             self.log.warning("refresh of user=%s without the account directory: %s", user.name, error)
             return result
@@ -278,15 +216,9 @@ class IdentityMixin(IdentitySettings):
         if isinstance(account, Refusal):
             self.log.warning("user=%s must log in again: %s", user.name, account.message)
             return False
+        await self._store(user, account)  # so that the spawn page shows what the next spawn will decide on
         if isinstance(result, Mapping) and result.get("auth_state") is not None:
             state = await user.get_auth_state() or {}
-            identity = _keep_provider(account.identity, state).to_dict()
-            return {**result, "auth_state": {**result["auth_state"], "identity": identity}}
-        await self._store(user, account.identity)  # so that the spawn page shows what the next spawn will decide on
+            kept = {key: state.get(key) for key in to_store(account)}
+            return {**result, "auth_state": {**result["auth_state"], **kept}}
         return result
-
-
-def _keep_provider(fresh: Identity, state: Mapping[str, Any]) -> Identity:
-    """Return ``fresh`` with the identity provider of the last login, which no directory knows."""
-    stored = state.get("identity")
-    return replace(fresh, provider=stored.get("provider") if isinstance(stored, Mapping) else None)

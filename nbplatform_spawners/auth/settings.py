@@ -7,8 +7,9 @@ from functools import cached_property
 from jupyterhub.auth import Authenticator
 from traitlets import Float, Integer, Unicode, default
 
-from ..accounts.directory import AccountDirectory, open_directory
+from ..accounts.directory import SPECS, AccountDirectory, open_directory
 from ..identity import MAX_ID, IdRange
+from .errors import SUPPORT
 
 
 class IdentitySettings(Authenticator):  # type: ignore[misc]
@@ -16,8 +17,10 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
 
     accounts = Unicode(
         "",
-        help="""The account directory: ``nss``, the machine's own accounts as ``id`` shows them, or the path of a
-        YAML file of accounts.  Default: none; it must be set (``nbplatform-pam`` sets ``nss``).  Example:
+        help="""The account directory: ``nss``, the machine's own accounts as ``id`` shows them; the path of a YAML
+        file of accounts; ``ldap:FILE.yaml`` or ``http:FILE.yaml``, the settings of an LDAP server or of a JSON
+        service.  Default: none; it must be set (``nbplatform-pam`` sets ``nss``; ``nbplatform-keycloak`` does
+        without, where the token says everything).  Example:
         ``c.IdentityMixin.accounts = "/etc/jupyterhub/accounts.yaml"``.
 
         .. versionadded:: 0.1
@@ -51,8 +54,9 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         min=1,
         max=MAX_ID,
         help="""The smallest gid that a server may have.  An account whose primary group is below it is refused; of
-        the supplementary groups below it, ``nss`` leaves out (``docker`` or ``sudo`` of the hub's machine must not
-        reach a notebook), a YAML file is refused.  Default: 1000.  Example: ``c.IdentityMixin.min_gid = 100``.
+        the supplementary groups below it, ``nss``, ``ldap:`` and ``http:`` leave out (``docker`` or ``sudo`` of the
+        hub's machine must not reach a notebook), a YAML file is refused.  Default: 1000.  Example:
+        ``c.IdentityMixin.min_gid = 100``.
 
         .. versionadded:: 0.1
         """,
@@ -80,6 +84,27 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         """,
     ).tag(config=True)
 
+    support = Unicode(
+        SUPPORT,
+        help="""Whom the page of a refused login tells the user to ask.  Default: ``the support desk``.
+        Example: ``c.IdentityMixin.support = "support@example.org"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    directory_grace = Float(
+        0.0,
+        min=0,
+        help="""Seconds for which somebody the directory knew may still log in and start servers while it cannot be
+        asked, with the identity that it gave last.  New users are refused meanwhile, and so is an account whose end
+        was known and has come.  Default: 0, nobody (``nbplatform-keycloak``: 3600).
+        Example: ``c.IdentityMixin.directory_grace = 1800``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
     account_check_interval = Integer(
         600,
         min=0,
@@ -91,6 +116,9 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         .. versionadded:: 0.1
         """,
     ).tag(config=True)
+
+    needs_directory = True
+    """Whether :attr:`accounts` must be set; not where the login itself can say everything."""
 
     @default("enable_auth_state")
     def _enable_auth_state_default(self) -> bool:
@@ -105,7 +133,7 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         """
         if not self.accounts:
             name = type(self).__name__
-            raise ValueError(f"c.{name}.accounts is not set; it is 'nss' or the path of a YAML file of accounts")
+            raise ValueError(f"c.{name}.accounts is not set; it is {SPECS}")
         return open_directory(self.accounts, self.allowed_ids, log=self.log)
 
     @property

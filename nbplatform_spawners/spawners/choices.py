@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from jupyterhub.utils import url_path_join
@@ -19,6 +19,9 @@ from .page import PageSettings, render_choices
 
 if TYPE_CHECKING:
     from .base import NbplatformSpawner
+
+OLD = timedelta(minutes=15)
+"""Age from which on people are told how old what the hub knows of their account is."""
 
 
 async def choices(spawner: NbplatformSpawner) -> str:
@@ -42,7 +45,8 @@ async def choices(spawner: NbplatformSpawner) -> str:
         return render_choices(replace(settings, problem=refusal), [], {})
     now = datetime.now(UTC)
     found = await look(spawner, [decide(book, identity, profile=name, now=now) for name in book.profiles])
-    settings = replace(settings, notice=_notice(spawner), last_used=_last_used(spawner, book.profiles))
+    notice = _notice(spawner) or _age_notice(await spawner.user.get_auth_state() or {}, now)
+    settings = replace(settings, notice=notice, last_used=_last_used(spawner, book.profiles))
     return render_choices(settings, found, book.profiles)
 
 
@@ -65,3 +69,15 @@ def _notice(spawner: NbplatformSpawner) -> str | None:
         return None
     count = format_count(len(problem.mistakes), "mistake")
     return f"The rule files hold {count}, the last good rules stay in use: {problem.mistakes[0]}"
+
+
+def _age_notice(state: Mapping[str, object], now: datetime) -> str | None:
+    """Return how old the hub's knowledge of an account is, None while it is fresh, or where that is not known."""
+    try:
+        age = now - datetime.fromisoformat(str(state.get("identity_as_of")))
+    except (TypeError, ValueError):
+        return None
+    if age < OLD:
+        return None
+    minutes = format_count(int(age.total_seconds() // 60), "minute")
+    return f"What is known of your account and groups is {minutes} old; it is asked for anew when you start a server"

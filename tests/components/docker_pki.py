@@ -34,11 +34,17 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(True, None), True).add_extension(usage, True)
         self.ca = write(folder / "ca.pem", self._sign(builder))
 
-    def server(self, name: str, addresses: Sequence[str]) -> tuple[Path, Path]:
-        """Issue a server's certificate for IP addresses; returns the paths of the certificate and of its key."""
+    def server(self, name: str, addresses: Sequence[str], *, valid: datetime.timedelta = 30 * DAY) -> tuple[Path, Path]:
+        """Issue a server's certificate for IP addresses; returns the paths of the certificate and of its key.
+
+        Args:
+            name: its subject and part of the folder's name.
+            addresses: for which it holds.
+            valid: how long from now; negative for one that has expired.
+        """
         names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         folder = self.folder / f"server-{name}"
-        self._issue(folder, name, ExtendedKeyUsageOID.SERVER_AUTH, 30 * DAY, x509.SubjectAlternativeName(names))
+        self._issue(folder, name, ExtendedKeyUsageOID.SERVER_AUTH, valid, x509.SubjectAlternativeName(names))
         return folder / "cert.pem", folder / "key.pem"
 
     def client(self, name: str = "client", *, valid: datetime.timedelta = 30 * DAY, trusts: Path | None = None) -> Path:

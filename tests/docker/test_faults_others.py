@@ -14,7 +14,11 @@ from tests.components.registry import Registry, registry
 from tests.docker.faults import Scene, matches, profile, rules, scene, trouble, until
 
 HOSTS = {"wn1": Settings(disk="60m"), "wn2": Settings("modern", disk="60m"), "wn3": Settings("modern")}
-PATIENT = "c.DockerFleetSpawner.call_limit = 60.0\nc.Spawner.start_timeout = 180\nc.DockerFleetSpawner.http_timeout = 30\n"
+PATIENT = """
+c.DockerFleetSpawner.call_limit = 60.0
+c.DockerFleetSpawner.http_timeout = 30
+c.Spawner.start_timeout = 180
+"""
 
 
 @pytest.fixture(scope="module")

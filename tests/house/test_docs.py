@@ -23,7 +23,12 @@ from .pages import ROOT, CodeBlock, anchors, code_blocks, commands, links, page_
 
 SITE = ROOT / "placement_rules" / "example-site"
 PAGES = page_paths()
-YAML = [block for page in PAGES for block in code_blocks(page) if block.language == "yaml"]
+YAML = [
+    block
+    for page in PAGES
+    for block in code_blocks(page)
+    if block.language == "yaml" and not block.mark.startswith("tested: ")
+]
 WRONG = [block for block in YAML if block.mark == "rules: wrong"]
 ACCOUNTS = [block for block in YAML if block.mark == "accounts" or re.fullmatch(r"file: .*accounts\.yaml", block.mark)]
 CASES = [block for block in YAML if block.mark == "cases"]

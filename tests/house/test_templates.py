@@ -8,8 +8,9 @@ from pathlib import Path
 TEMPLATES = Path(__file__).resolve().parents[2] / "nbplatform_spawners" / "templates"
 RAW = re.compile(r"\|\s*safe\b|(?:inner|outer)HTML|insertAdjacentHTML|document\.write|autoescape|Markup")
 AS_HTML = [
-    ("error.html", "{{ message_html | safe }}"),  # both made by spawners/errors.py, which escapes
-    ("not_running.html", "{{ failed_html_message | safe }}"),
+    ("error.html", "{{ message_html | safe }}"),  # made by spawners/errors.py, which escapes
+    ("error.html", "{{ message_html | safe }}"),  # made by auth/errors.py, which escapes
+    ("not_running.html", "{{ failed_html_message | safe }}"),  # made by spawners/errors.py
     ("spawn_pending.html", "if (event.html_message !== undefined) place.innerHTML = event.html_message;"),
 ]
 

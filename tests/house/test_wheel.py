@@ -112,20 +112,21 @@ POINTS = """
 import json
 from importlib.metadata import entry_points
 groups = ("jupyterhub.spawners", "jupyterhub.authenticators")
-found = {point.name: point.load() for group in groups for point in entry_points(group=group)}
+points = [point for group in groups for point in entry_points(group=group)]
+found = {point.name: point.load() for point in points if point.name.startswith("nbplatform-")}
 from jupyterhub.auth import Authenticator
 from jupyterhub.spawner import Spawner
 kinds = {"spawner": Spawner, "authenticator": Authenticator}
 print(json.dumps({
     name: [cls.__module__, *(kind for kind, base in kinds.items() if issubclass(cls, base))]
-    for name, cls in found.items() if name.startswith("nbplatform-")
+    for name, cls in found.items()
 }))
 """
 
 
 def test_with_the_extras_of_a_hub_every_entry_point_loads(installed: Installed, tmp_path: Path) -> None:
-    """``pip install nbplatform-spawners[hub,docker]`` brings all that the spawners and authenticators import."""
-    hub = install(installed.wheel, f"{installed.wheel}[hub,docker]", tmp_path / "env")
+    """``nbplatform-spawners[hub,docker,keycloak]`` brings all that spawners and authenticators import."""
+    hub = install(installed.wheel, f"{installed.wheel}[hub,docker,keycloak]", tmp_path / "env")
     ran = hub.run("python", "-I", "-c", POINTS, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {
@@ -133,6 +134,7 @@ def test_with_the_extras_of_a_hub_every_entry_point_loads(installed: Installed, 
         "nbplatform-docker": ["nbplatform_spawners.spawners.docker", "spawner"],
         "nbplatform-file": ["nbplatform_spawners.auth.file", "authenticator"],
         "nbplatform-pam": ["nbplatform_spawners.auth.pam", "authenticator"],
+        "nbplatform-keycloak": ["nbplatform_spawners.auth.keycloak", "authenticator"],
     }
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -189,7 +190,9 @@ def until_refreshed(session: Session, path: str, status: int) -> Answer:
 def test_a_login_stores_the_identity(hub: Hub) -> None:
     """auth_state holds the identity's plain dict, whole, beside what others keep there."""
     hub.login("ada", PASSWORD)
-    assert hub.api("GET", "users/ada").json["auth_state"] == {"token": "kept", "identity": IDENTITY}
+    state = hub.api("GET", "users/ada").json["auth_state"]
+    assert abs(datetime.fromisoformat(state.pop("identity_as_of")) - datetime.now(UTC)) < timedelta(minutes=5)
+    assert state == {"token": "kept", "identity": IDENTITY, "valid_until": None}
 
 
 def test_a_login_in_capitals_is_the_same_user(hub: Hub) -> None:
@@ -660,7 +663,9 @@ def test_the_mixin_gives_identities_to_any_other_authenticator(tmp_path: Path) -
         while "refreshed" not in hub.api("GET", "users/ada").json["auth_state"] and time.monotonic() < limit:
             time.sleep(0.2)
             session.get("/hub/home")
-        assert hub.api("GET", "users/ada").json["auth_state"] == {"refreshed": True, "identity": expected}
+        state = hub.api("GET", "users/ada").json["auth_state"]
+        assert state.pop("identity_as_of")
+        assert state == {"refreshed": True, "identity": expected, "valid_until": None}
         said = {
             "stranger": "Account 'stranger': this site has no such account",
             "root": REFUSED["root"],

@@ -1,0 +1,1 @@
+"""What OpenID Connect tokens say, checked: pure."""
