@@ -9,9 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+POLICY = Path("/usr/sbin/policy-rc.d")
 TAIL_LINES = 15
 NETWORK_ERRORS = (
     "Temporary failure in name resolution",
@@ -103,4 +105,22 @@ def apt_install(packages: Sequence[str], log: Path) -> None:
     wait = ["-o", "DPkg::Lock::Timeout=120"]
     run(["apt-get", *wait, "update", "-q"], log, env=environment, explain=cannot_reach)
     install = ["apt-get", *wait, "install", "-yq", "--no-install-recommends", *packages]
-    run(install, log, env=environment, explain=cannot_reach)
+    with no_services_started():
+        run(install, log, env=environment, explain=cannot_reach)
+
+
+@contextmanager
+def no_services_started() -> Iterator[None]:
+    """Keep Debian's packages from starting their services meanwhile, unless the machine has a rule of its own for that.
+
+    See the policy-rc.d(8) interface; the tests start what they need by hand, on ports of their own.
+    """
+    if POLICY.exists() or not POLICY.parent.is_dir():
+        yield
+        return
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        POLICY.unlink()

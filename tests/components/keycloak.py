@@ -113,6 +113,13 @@ def running_keycloak() -> Iterator[Keycloak]:
     if existing:
         yield Keycloak.from_json(Path(existing).read_text())
         return
+    with fresh_keycloak() as keycloak:
+        yield keycloak
+
+
+@contextmanager
+def fresh_keycloak() -> Iterator[Keycloak]:
+    """A Keycloak that nobody else uses, whatever runs already; see :func:`running_keycloak`."""
     built = built_keycloak()
     with ExitStack() as stack:
         one = stack.enter_context(keeper("keycloak"))

@@ -389,3 +389,28 @@ def test_help_needs_no_environment(name: str, tmp_path: Path) -> None:
     done = subprocess.run([SCRIPTS / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Usage: ./scripts/{name} ")
     assert not (tmp_path / "cache").exists()
+
+
+def test_packages_start_no_service_while_they_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian asks policy-rc.d, which is there only for that time; 101 forbids it."""
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(steps, "POLICY", policy)
+
+    def install() -> None:
+        with steps.no_services_started():
+            assert subprocess.run([policy, "slapd", "start"]).returncode == 101
+            raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        install()
+    assert not policy.exists()
+
+
+def test_a_machine_s_own_rule_for_services_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it says."""
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("of the machine's own")
+    monkeypatch.setattr(steps, "POLICY", policy)
+    with steps.no_services_started():
+        pass
+    assert policy.read_text() == "of the machine's own"
