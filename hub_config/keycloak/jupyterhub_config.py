@@ -35,7 +35,8 @@ c.KeycloakAuthenticator.oauth_callback_url = f"{public_url}/hub/oauth_callback"
 # c.Authenticator.auto_login = True
 
 # JupyterHub lets nobody in unless told so: here, who has the role `user` of the realm's client, and who has `admin`
-# administers the hub.  `c.Authenticator.allow_all = True` lets in everybody with an account.
+# administers the hub.  `c.Authenticator.allow_all = True` lets in everybody with an account.  People of a home
+# organisation get the role by a mapper of the identity provider; docs/how-to/edugain.md has it.
 c.KeycloakAuthenticator.allowed_roles = {f"{client_id}:user"}
 c.KeycloakAuthenticator.admin_roles = {f"{client_id}:admin"}
 
@@ -68,8 +69,9 @@ c.Authenticator.auth_refresh_age = 300
 c.JupyterHub.spawner_class = "nbplatform-local"
 c.LocalSpawner.runtime_directory = str(Path.cwd() / "servers")
 
-# The site's own words on its pages: its name, whom a refused user asks (words, an e-mail address or a web address), and
-# what everybody should know before they choose.
+# The site's own words on its pages: its name, whom a refused user asks (words, an e-mail address or a web address; also
+# on the pages of refused logins, unless `c.IdentityMixin.support` says another), and what everybody should know before
+# they choose.
 # c.NbplatformSpawner.site_name = "Example Computing Centre"
 # c.NbplatformSpawner.support = "support@example.org"
 # c.NbplatformSpawner.help_text = "Notebooks are explained at https://docs.example.org/notebooks"

@@ -36,6 +36,7 @@ examples:
 """
 SHOW_HELP = f"""\
 Show one account as the hub will see it, as JSON: numbers, groups, and whether it is valid now.
+as_of is when a directory service said so; null where the account was read just now.
 {_ID_RANGE}\
 With nss, ldap and http, supplementary groups outside it are left out instead.
 ldap:FILE.yaml and http:FILE.yaml name a file that says how such a service is asked; what it has to say about
@@ -132,8 +133,12 @@ def run_show(arguments: argparse.Namespace) -> int:
     except Refusal as refusal:
         return _fail(refusal.message, REFUSED)
     refused = account.refusal(datetime.now(UTC)) or account.identity.outside(allowed)
-    ends = account.valid_until.isoformat() if account.valid_until else None
-    shown = {**account.identity.to_dict(), "valid_until": ends, "refused": refused.message if refused else None}
+    shown = {
+        **account.identity.to_dict(),
+        "valid_until": account.valid_until.isoformat() if account.valid_until else None,
+        "as_of": account.as_of.isoformat(timespec="seconds") if account.as_of else None,
+        "refused": refused.message if refused else None,
+    }
     print(json.dumps(shown, indent=2))  # noqa: T201
     return REFUSED if refused else OK
 

@@ -60,7 +60,7 @@ def opened(path: Path, how: int) -> Iterator[int]:
     try:
         file = os.open(path, os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY)
     except FileNotFoundError:
-        lost = "its mark is there: bring both back from a backup" if mark_of(path).exists() else _MAKE_ONE
+        lost = "its mark is there: bring the newest copies of both back" if mark_of(path).exists() else _MAKE_ONE
         raise DirectoryUnavailable(f"there is no record of guests at {path}; {lost}") from None
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -97,7 +97,7 @@ def content_of(path: Path, file: int) -> Record:
         raise _unreadable(path, error) from None
     except Damaged as damage:
         problem = str(damage)
-    raise DirectoryUnavailable(f"the record of guests {path} is damaged: {problem}; bring it back from a backup")
+    raise DirectoryUnavailable(f"the record of guests {path} is damaged: {problem}; bring the newest copy back")
 
 
 def settled_content(path: Path, file: int) -> Record:

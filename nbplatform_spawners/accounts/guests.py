@@ -37,7 +37,8 @@ class GuestsFull(Refusal):
     """
 
     def __init__(self, count: int) -> None:
-        super().__init__(FULL, f"all {count} accounts for guests are given out")
+        all_of_them = "the only account for guests is" if count == 1 else f"all {count} accounts for guests are"
+        super().__init__(FULL, f"{all_of_them} given out")
         self.count = count
 
     def __reduce__(self) -> tuple[type[GuestsFull], tuple[int]]:
@@ -82,6 +83,7 @@ class GuestPool:
         self.log = log or logging.getLogger(__name__)
         self._lock = threading.Lock()
         self._read: tuple[_Signature, Record] | None = None
+        self._given: dict[tuple[str, str], str] = {}
         try:
             self._seen = _signature(path)
             self._settings = _load(path)
@@ -107,6 +109,10 @@ class GuestPool:
 
     def _complain(self, problem: str) -> None:
         self.log.error("guests file %s is bad: %s; what it said before holds on", self.path, problem)
+
+    def serves(self, provider: str) -> bool:
+        """Tell whether people of an identity provider may be guests."""
+        return provider in self.settings.providers
 
     @property
     def record_path(self) -> Path:
@@ -165,9 +171,20 @@ class GuestPool:
                 seen = _signatures(path)
             if not record.settled:
                 with opened(path, fcntl.LOCK_EX) as file:
-                    return settled_content(path, file)
-            self._read = (seen, record)
+                    return self._newest(path, settled_content(path, file))
+            self._read = (seen, self._newest(path, record))
             return record
+
+    def _newest(self, path: Path, record: Record) -> Record:
+        """Return the record, unless it lacks a guest that it had: an old copy would give accounts out twice."""
+        for pair, name in self._given.items():
+            if pair not in record.guests or record.guests[pair].name != name:
+                what = f"the record of guests {path} is older than what it said before"
+                raise DirectoryUnavailable(
+                    f"{what}: {name} would be given to somebody else; bring the newest copy back"
+                )
+        self._given.update({pair: guest.name for pair, guest in record.guests.items()})
+        return record
 
     def prolong(self, name: str, until: datetime | None, now: datetime) -> Guest:
         """Give a guest's account another end, later or earlier.
@@ -193,7 +210,7 @@ class GuestPool:
         path = self.record_path
         until = None if settings.expires_after is None else now + timedelta(seconds=settings.expires_after)
         with opened(path, fcntl.LOCK_EX) as file:
-            record = settled_content(path, file)
+            record = self._newest(path, settled_content(path, file))
             if (provider, subject) in record.guests:  # another process was quicker
                 return record.guests[provider, subject]
             name, uid = _free(settings, record)
@@ -201,6 +218,7 @@ class GuestPool:
             settings.account(name, uid, provider, until)  # refused now rather than for ever
             line, after = record.assigned(guest)
             append(path, file, record, line, after)
+            self._newest(path, after)
         told = (name, uid, provider, bounded(subject, 200))
         self.log.info("guest account %s uid=%d is given to provider=%s subject=%s", *told)
         if len(after.guests) >= NEARLY_FULL * settings.count:

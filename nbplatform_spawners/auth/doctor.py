@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jupyterhub.crypto import CryptKeeper, EncryptionUnavailable
+from traitlets import TraitError
+
 from ..errors import BadFile, DirectoryUnavailable
 from ..names import bounded
 from ..oidc.claims import Claims, read_claims
@@ -14,11 +17,12 @@ from .doctor_admin import Admin, AdminRefused, Credentials, place_of
 from .doctor_brokers import judge_broker
 from .doctor_client import judge_client, judge_profile, judge_realm
 from .doctor_mappers import attributes_of, judge_mappers
-from .doctor_person import judge_directory, judge_person, only_look
+from .doctor_person import judge_directory, judge_guests, judge_person, only_look
 from .doctor_public import PublicChecks, judge_clock
 from .doctor_report import Finding, Report
 from .doctor_setup import Setup
 from .doctor_wants import wanted_claims
+from .key import HOW_TO_MAKE_A_KEY
 from .keycloak_answers import GrantRefused, KeycloakUnavailable
 
 
@@ -58,6 +62,7 @@ class _Examination:
     async def run(self) -> Report:
         self._report.add(self._settings())
         if not any(finding.level == "FAILED" for finding in self._report.findings):
+            self._report.add(judge_guests(self._authenticator))
             await self._ask()
         return self._report
 
@@ -71,12 +76,27 @@ class _Examination:
             problems += [f"guest_pool or identity_sources: {line}" for line in str(error).splitlines()]
         for problem in problems:
             yield Finding("FAILED", "settings", problem, "the hub does not start with it")
+        key = self._key_problem()
+        if key:
+            yield Finding("FAILED", "settings", key, f"the hub does not start like this: {HOW_TO_MAKE_A_KEY}")
         if self._setup.whole and not self._authenticator.any_allow_config:
             said = "no allow rule is set: nobody may log in"
             todo = "set c.KeycloakAuthenticator.allowed_roles, allowed_groups, allowed_users or allow_all"
             yield Finding("warning", "settings", said, todo)
-        elif not problems:
+        elif not problems and not key:
             yield Finding("ok", "settings", "the hub starts with them")
+
+    def _key_problem(self) -> str:
+        """Return why nothing can be encrypted, as the hub looks for its key; empty where it can, or need not."""
+        if not (self._setup.whole and self._authenticator.enable_auth_state):
+            return ""
+        try:
+            CryptKeeper(config=self._authenticator.config).check_available()
+        except EncryptionUnavailable as error:
+            return str(error)
+        except (TraitError, ValueError):  # their text may hold the key
+            return "JUPYTERHUB_CRYPT_KEY, or c.CryptKeeper.keys, is not 32 bytes in hexadecimal digits or base64"
+        return ""
 
     async def _ask(self) -> None:
         checks = PublicChecks(self._provider, self._wire, self._setup.asked)
@@ -138,7 +158,9 @@ class _Examination:
         user = await admin.user(name)
         if user is None:
             said = f"the realm has no user {bounded(name)}"
-            self._report.add([Finding("FAILED", "user", said, "name one that it has (brokered users have long names)")])
+            todo = "give the name that stands under Users in the console; somebody of a home organisation is found"
+            todo += " there by e-mail address, or by the link under 'Identity provider links'"
+            self._report.add([Finding("FAILED", "user", said, todo)])
             return None
         if not user.get("enabled", True):
             self._report.add([Finding("FAILED", "user", f"{bounded(name)} is disabled", "Users: switch them on")])
@@ -193,7 +215,9 @@ class _Examination:
         if payload is not None:
             self._report.verdict = await judge_person(self._authenticator, user, payload)
         elif user:
+            asked = self._questions.credentials is not None or self._questions.password is not None
             todo = "give --admin-user, or --login where direct access grants are on"
+            todo = "mend first what failed above" if asked else todo
             self._report.add([Finding("skipped", "user", f"what {bounded(user)} would get cannot be told", todo)])
 
     def _claims(self, payload: Mapping[str, Any] | None) -> Claims | None:

@@ -60,6 +60,9 @@ def _redirects(client: Mapping[str, Any], hub: HubAddresses, where: str) -> Find
         said = f"codes would be sent to any address that fits {', '.join(map(bounded, wide))}"
         return Finding("FAILED", "registered addresses", said, todo)
     others = [address for address in addresses if not _fits(address, hub.callback)]
+    if addresses and len(others) == len(addresses):
+        said = f"{hub.callback} is not registered, but {', '.join(map(bounded, others))}"
+        return Finding("FAILED", "registered addresses", said, todo)
     if others:
         said = f"other addresses are registered, too: {', '.join(map(bounded, others))}"
         return Finding("warning", "registered addresses", said, todo)

@@ -25,6 +25,8 @@ With somebody who may look at the realm (--admin-user, --admin-client) also: the
 back-channel logout, mappers that are missing with the JSON to add, who may change what a uid is read from, and
 whether the subject of each identity provider names one person.
 With --user also what a login of that user would end in: claims, what the account directory answers, the identity.
+NAME is the user name in Keycloak.  Somebody of a home organisation has a random one there, from their first login on:
+in the console look under Users for their e-mail address, or for who has the link under 'Identity provider links'.
 
 Nothing is changed, and nobody is logged in but by --login.  Passwords come from {ADMIN_SECRET} and
 {USER_PASSWORD}, or are asked for; none is ever printed.
@@ -33,7 +35,7 @@ exit status: 0 no check failed, 1 one did, 2 wrong use, 3 none failed and the us
 examples:
   nbplatform doctor keycloak --config /etc/jupyterhub/jupyterhub_config.py
   nbplatform doctor keycloak --admin-user admin --user alice
-  nbplatform doctor keycloak --admin-user admin --user ab12 --provider edugain
+  nbplatform doctor keycloak --admin-user admin --user edugain-saml-1b9d6bcd-… --provider edugain-saml
   nbplatform doctor keycloak --issuer https://login.example.org/realms/site --client-id jupyterhub \\
       --client-secret-file secret --hub-url https://hub.example.org
 """
@@ -82,12 +84,17 @@ def _add_what(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_who(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", metavar="NAME", default="", help="whose login is tried out")
+    parser.add_argument(
+        "--user", metavar="NAME", default="", help="whose login is tried out: the user name in Keycloak"
+    )
     parser.add_argument(
         "--provider", metavar="ALIAS", default="", help="the user comes through this identity provider of the realm"
     )
     parser.add_argument(
-        "--subject", metavar="TEXT", default="", help="who the user is there, if Keycloak has not linked them yet"
+        "--subject",
+        metavar="TEXT",
+        default="",
+        help="with --provider: who the user is there, in place of what Keycloak has linked",
     )
     parser.add_argument(
         "--login",

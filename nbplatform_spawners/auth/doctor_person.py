@@ -32,6 +32,23 @@ class LookingGuests:
     def __init__(self, pool: GuestPool) -> None:
         self._pool = pool
 
+    def serves(self, provider: str) -> bool:
+        """Tell whether people of an identity provider may be guests."""
+        return self._pool.serves(provider)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Whose people may be guests."""
+        return tuple(self._pool.settings.providers)
+
+    def record_problem(self) -> str:
+        """Return why nobody can be a guest; empty where the record is well."""
+        try:
+            self._pool.record()
+        except DirectoryUnavailable as error:
+            return str(error)
+        return ""
+
     def account(self, provider: str, subject: str, now: datetime, *, new: bool = True) -> Account:
         """Return the account of somebody who has one; see ``GuestPool.account``.
 
@@ -124,6 +141,22 @@ async def judge_directory(authenticator: KeycloakAuthenticator, user: str, claim
     except Refusal as refusal:
         return Finding("warning", "directory", f"{spec} answers: {refusal.message}", "add the account, if it should be")
     return Finding("ok", "directory", f"{spec} answers: {_of(account)}")
+
+
+def judge_guests(authenticator: KeycloakAuthenticator) -> list[Finding]:
+    """Return the finding about who has which account of the pool of guests; none where there is no pool.
+
+    Args:
+        authenticator: the hub's; :func:`only_look` was called.
+    """
+    pool: Any = authenticator.guests
+    if not isinstance(pool, LookingGuests):
+        return []
+    problem = pool.record_problem()
+    if not problem:
+        return [Finding("ok", "guests", f"the record of {bounded(authenticator.guest_pool, 200)} is whole")]
+    todo = f"people of {', '.join(pool.providers)} whom nobody linked cannot log in until then"
+    return [Finding("FAILED", "guests", problem, todo)]
 
 
 def _of(account: Account) -> str:

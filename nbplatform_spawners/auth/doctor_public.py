@@ -120,7 +120,7 @@ class PublicChecks:
             todo = f"{self._client} > {_SETTINGS}: switch on 'Standard flow'"
         elif error == "invalid_scope":
             todo = f"{self._client} > Client scopes: add what c.KeycloakAuthenticator.scope names, or take it out there"
-        elif "code_challenge" in words:
+        elif "code challenge" in words.replace("_", " "):
             todo = f"{self._client} > {_SETTINGS}: set 'PKCE Method' to S256"
         else:
             todo = f"see whether the client {self._provider.client_id} exists in this realm and is switched on"
@@ -209,7 +209,7 @@ def _no_discovery(issuer: str, error: Exception) -> Finding:
     if isinstance(error, LoginProblem):
         todo = "set c.KeycloakAuthenticator.issuer to what Keycloak calls itself, or its --hostname to what it is here"
         return Finding("FAILED", "discovery", error.message, todo)
-    todo = f"open {bounded(issuer, 200)}/.well-known/openid-configuration from this machine"
+    todo = f"open {bounded(f'{issuer}/.well-known/openid-configuration', 250)} from this machine"
     said = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in said:
         todo = "give the hub the authority that signed it: c.KeycloakAuthenticator.http_request_kwargs, ca_certs"

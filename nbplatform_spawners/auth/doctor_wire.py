@@ -59,7 +59,7 @@ class _Reader(HTMLParser):
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if dict(attrs).get("id") == "kc-content" or self._within:
+        if dict(attrs).get("id") in _CONTENT or self._within:
             self._within += tag not in _EMPTY
         self._hidden += tag in ("script", "style")
 
@@ -72,6 +72,7 @@ class _Reader(HTMLParser):
             self.words.append(data)
 
 
+_CONTENT = ("kc-content", "kc-error-message")  # pages of logins in older themes; Keycloak 26's pages of errors
 _EMPTY = frozenset({"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
 
 

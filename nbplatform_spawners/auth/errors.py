@@ -6,13 +6,14 @@ from html import escape
 from http.client import responses
 
 from tornado import web
-from tornado.httputil import url_concat
 
 from ..errors import REFUSALS
 from ..oidc.refusals import LOGIN_REFUSALS, LoginProblem
 
 _FORBIDDEN = 403
 SUPPORT = "the support desk"
+LEAVE_KEYCLOAK = "leave_keycloak"
+"""Argument of the logout page: end the session at Keycloak, too, of somebody who has none at the hub."""
 
 
 class LoginRefused(web.HTTPError):
@@ -51,16 +52,17 @@ class LoginProblemShown(LoginRefused):
     Args:
         problem: why.
         support: whom the user can ask.
-        login_url: where a login begins; Keycloak is told to ask anew, or it would send the same person at once.
+        hub_url: path of the hub, with a slash at its end.
     """
 
-    def __init__(self, problem: LoginProblem, support: str, login_url: str) -> None:
+    def __init__(self, problem: LoginProblem, support: str, hub_url: str) -> None:
         kind = LOGIN_REFUSALS[problem.reason]
         super().__init__(kind.status, problem.message, support, kind.advice, problem.reason)
         self.login_problem = problem
-        again = url_concat(login_url, {"prompt": "login"})
+        button = '<a role="button" class="btn btn-{}" href="{}">{}</a>'
+        again = button.format("primary", escape(f"{hub_url}oauth_login"), "Log in again")
+        other = button.format("secondary", escape(f"{hub_url}logout?{LEAVE_KEYCLOAK}=1"), "Log in as somebody else")
         self.jupyterhub_html_message = (  # phrasing content: JupyterHub's own page puts it into a paragraph
             f'<span class="nbplatform-refusal">{escape(self.jupyterhub_message)}'
-            f" <small>Reason: <code>{escape(problem.reason)}</code></small></span>"
-            f' <a role="button" class="btn btn-primary" href="{escape(again)}">Log in again</a>'
+            f" <small>Reason: <code>{escape(problem.reason)}</code></small></span> {again} {other}"
         )

@@ -32,6 +32,7 @@ from .lookup import UNAVAILABLE
 
 FIRST_RETRY, LAST_RETRY = 2.0, 60.0
 """Seconds between two questions for discovery while Keycloak is down at the hub's start."""
+STRICT = "when a login session ends, its user's servers can report no activity any more, and busy ones look idle"
 SAYS_NO = "you may not use this service"
 
 
@@ -80,6 +81,8 @@ class KeycloakAuthenticator(KeycloakAccounts):
         if problems:
             self.log.critical("the hub does not start with this configuration")
             sys.exit(1)
+        if self.auth_refresh_strict:
+            self.log.warning("c.Authenticator.auth_refresh_strict is on: %s", STRICT)
         if not self.issuer.startswith("https://"):
             self.log.warning("issuer %s is not https: whoever is in between can be anybody", self.issuer)
         super().check_allow_config()
@@ -149,11 +152,10 @@ class KeycloakAuthenticator(KeycloakAccounts):
         Raises:
             LoginProblem, Refusal, DirectoryUnavailable: why there is none.
         """
-        claims = read_claims(payload, self.claim_names)
-        if claims.provider is None and claims.uid is None and CLAIMS in self.sources["uid"]:
-            raise LoginProblem("claims", f"the claim {self.uid_claim or 'for the uid'} is missing")
-        name = await self.name_of(claims, new=before is None and self._lets_in(claims))
-        stored = (await self.stored_state(name) if before is None else before).get("keycloak") or {}
+        claims = self._read(payload)
+        name = await self._name(claims, is_login=before is None)
+        found = (await self.stored_state(name) if before is None else before).get("keycloak")
+        stored = found if isinstance(found, Mapping) else {}
         pins = check_same_person(name, claims, stored)
         if before is not None:
             check_same_session(name, claims, stored)
@@ -167,17 +169,36 @@ class KeycloakAuthenticator(KeycloakAccounts):
             "id_token": tokens.get("id_token"),
             "refresh_token": tokens.get("refresh_token"),
         }
-        roles = {*claims.roles}
-        admin = True if name in self.admin_users or roles & self.admin_roles else None
-        if admin is None and self.admin_roles:
-            admin = False  # who loses the role loses the right
-        model: dict[str, Any] = {"name": name, "admin": admin, "auth_state": {**(before or {}), "keycloak": kept}}
-        if self.manage_groups:
-            names = {*self._hub_groups(claims)}
-            model["groups"] = sorted(names)
-            if self.admin_groups and not admin:
-                model["admin"] = bool(names & self.admin_groups)
-        return model
+        model = {"name": name, "admin": None, "auth_state": {**(before or {}), "keycloak": kept}}
+        return {**model, **self._rights(name, claims)}
+
+    def _read(self, payload: Mapping[str, Any]) -> Claims:
+        """Return the claims of a token, as far as the token alone can be judged."""
+        claims = read_claims(payload, self.claim_names)
+        if claims.valid_until is not None and datetime.now(UTC) >= claims.valid_until:
+            ended = claims.valid_until.isoformat(timespec="minutes")
+            raise LoginProblem("account", f"account {bounded(claims.username)}: it ended on {ended}")
+        if claims.provider is None and claims.uid is None and CLAIMS in self.sources["uid"]:
+            raise LoginProblem("claims", f"the claim {self.uid_claim or 'for the uid'} is missing")
+        return claims
+
+    async def _name(self, claims: Claims, is_login: bool) -> str:
+        """Return the hub's name of a person; only a login, and only who may come in, takes an account for guests."""
+        try:
+            return await self.name_of(claims, new=is_login and self._lets_in(claims))
+        except NotLinked as error:
+            if self.guests is not None and self.guests.serves(error.provider) and not self._lets_in(claims):
+                raise LoginProblem("not-allowed", f"{SAYS_NO}: no rule lets guests with your roles in") from None
+            raise
+
+    def _rights(self, name: str, claims: Claims) -> dict[str, Any]:
+        """Return ``admin``, and ``groups`` where the hub takes them from here; who loses a role loses a right."""
+        groups = {*self._hub_groups(claims)}
+        by_group = self.manage_groups and groups & self.admin_groups
+        admin = bool(name in self.admin_users or {*claims.roles} & self.admin_roles or by_group)
+        asked = self.admin_roles or (self.manage_groups and self.admin_groups)
+        rights: dict[str, Any] = {"admin": admin if admin or asked else None}
+        return {**rights, "groups": sorted(groups)} if self.manage_groups else rights
 
     # Allow rules
 
@@ -245,8 +266,8 @@ class KeycloakAuthenticator(KeycloakAccounts):
         self.log.warning(
             "login refused user=%s from=%s reason=%s: %s", bounded(name), where, problem.reason, problem.message
         )
-        login_url = getattr(handler, "settings", {}).get("login_url", "/hub/login")
-        return LoginProblemShown(problem, self.support, login_url)
+        hub = getattr(handler, "hub", None)
+        return LoginProblemShown(problem, self.support, hub.base_url if hub is not None else "/hub/")
 
     def no_account(
         self, name: str, handler: web.RequestHandler | None, error: Refusal | DirectoryUnavailable

@@ -61,6 +61,14 @@ class KeycloakAccounts(KeycloakSettings):
             raise Refusal("account", "the hub does not know who you are on this site; log out and log in once")
         return merge(name, claims, account, self.sources, self.group_gids)
 
+    def still_holding(self, account: Account, state: Mapping[str, Any]) -> Account:
+        """Return what is remembered, merged with what the token says now; see ``AccountLookup``."""
+        try:
+            claims = claims_in(state)
+        except LoginProblem as problem:
+            raise Refusal("account", problem.message) from None
+        return merge(account.identity.name, claims, account, self.sources, self.group_gids)
+
     async def _linked(self, claims: Claims, new: bool = False) -> Account:
         """Return the account that is linked to a brokered person, a guest's where there is a pool.
 
@@ -136,7 +144,8 @@ def check_same_person(name: str, claims: Claims, stored: Mapping[str, Any]) -> d
         LoginProblem: ``other-person``.
     """
     key = " ".join((claims.provider or "", claims.subject or "")).strip()
-    pins = {str(known): str(sub) for known, sub in dict(stored.get("pins") or {}).items()}
+    kept = stored.get("pins")
+    pins = {str(known): str(sub) for known, sub in kept.items()} if isinstance(kept, Mapping) else {}
     if pins.pop(key, claims.sub) != claims.sub:
         why = "the login service now has another person here; an administrator must remove the hub's user first"
         raise LoginProblem("other-person", f"account {bounded(name)}: {why}")

@@ -121,5 +121,8 @@ def read_keys(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
 
 
 def _is_address(address: object) -> bool:
-    parts = urlsplit(address) if isinstance(address, str) else None
+    try:
+        parts = urlsplit(address) if isinstance(address, str) else None
+    except ValueError:
+        return False
     return parts is not None and parts.scheme in ("http", "https") and bool(parts.netloc)

@@ -15,6 +15,7 @@ from typing import Any
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.utils import url_path_join
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler
+from tornado import web
 from tornado.httputil import url_concat
 
 from ..names import bounded
@@ -26,6 +27,8 @@ LOGIN_TIME = 900.0
 """Seconds that somebody may take to log in."""
 _PENDING = 8
 """Logins that one browser may have begun: each has a cookie."""
+MOST_NEXT = 512
+"""Characters of ``next`` that are kept: the cookies of all pending logins go into each request's header."""
 _USED = 10_000
 _ID = re.compile(r"[0-9a-f]{32}")
 _OUTAGES = ("temporarily_unavailable", "server_error")
@@ -81,6 +84,13 @@ class UsedStates:
 class _Quiet(BaseHandler):  # type: ignore[misc]
     """Keeps code and state out of the log: tornado writes the whole address of a request that failed."""
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log an error as tornado does, but of an unexpected one only the trace: the request would be shown whole."""
+        if isinstance(value, web.HTTPError):
+            super().log_exception(typ, value, tb)
+        else:
+            self.log.error("Uncaught exception %s", self._request_summary(), exc_info=(typ, value, tb))
+
     def _request_summary(self) -> str:
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
@@ -96,12 +106,13 @@ class KeycloakLoginHandler(_Quiet, OAuthLoginHandler):  # type: ignore[misc]
         """
         authenticator = self.authenticator
         try:
-            metadata = await authenticator.provider.metadata()
+            metadata = await authenticator.provider.alive()
         except KeycloakUnavailable as error:
             raise authenticator.unavailable(self, error) from None
         except LoginProblem as problem:
             raise authenticator.login_problem("-", self, problem) from None
-        attempt = Attempt.new(self.get_argument("next", ""))
+        wanted = self.get_argument("next", "")
+        attempt = Attempt.new(wanted if len(wanted) <= MOST_NEXT else "")
         for old in sorted(name for name in self.request.cookies if name.startswith(COOKIE))[: -_PENDING + 1]:
             self._forget(old)
         self._set_cookie(
@@ -122,8 +133,6 @@ class KeycloakLoginHandler(_Quiet, OAuthLoginHandler):  # type: ignore[misc]
             "code_challenge": attempt.challenge,
             "code_challenge_method": "S256",
         }
-        if self.get_argument("prompt", "") == "login":  # somebody wants to come as somebody else
-            parameters["prompt"] = "login"
         self.redirect(url_concat(metadata.authorization_endpoint, parameters))
 
     def _forget(self, cookie: str) -> None:
@@ -153,6 +162,10 @@ class KeycloakCallbackHandler(_Quiet, OAuthCallbackHandler):  # type: ignore[mis
         if user is None:  # a hook of the site's said no
             raise authenticator.login_problem("-", self, LoginProblem("not-allowed", "you may not use this service"))
         await authenticator.sessions.note_login(user, self, self.sid)
+        if self.sid and authenticator.sessions.has_ended(self.sid):  # while this login was on its way
+            await authenticator.sessions.end(sid=self.sid)
+            late = LoginProblem("code", "the session was ended at Keycloak before this login was finished")
+            raise authenticator.login_problem(user.name, self, late)
         self.redirect(self.get_next_url(user))
 
     def _take_attempt(self) -> Attempt:

@@ -19,6 +19,7 @@ from tornado.httputil import url_concat
 from ..names import bounded
 from ..oidc.refusals import LoginProblem
 from .ended import ready_servers
+from .errors import LEAVE_KEYCLOAK
 from .keycloak_answers import KeycloakUnavailable
 from .keycloak_sessions import Left
 
@@ -28,8 +29,8 @@ LOGOUT_TIME = 900.0
 MOST_BYTES = 64 * 1024 + 1024
 """Bytes that the body of a back-channel logout may have: a token at its largest, and the form around it."""
 STILL_AT_KEYCLOAK = (
-    "You are logged out of this hub.  Keycloak does not answer, so your session there may go on: close the browser, "
-    "or log out again later."
+    "You are logged out of this hub, but Keycloak does not answer: your session there may go on, and whoever uses this "
+    "browser could log in as you.  On a shared machine close the browser."
 )
 _stops: set[asyncio.Task[None]] = set()
 
@@ -60,6 +61,8 @@ class KeycloakLogoutHandler(OAuthLogoutHandler):  # type: ignore[misc]
 
     async def render_logout_page(self) -> None:
         """Send the browser to Keycloak; where that does not answer, say so."""
+        if self.left is None and self.get_argument(LEAVE_KEYCLOAK, ""):  # refused here, and known at Keycloak
+            self.left = Left()
         if self.left is None:  # nobody was logged in
             await super().render_logout_page()
             return
@@ -107,7 +110,7 @@ class KeycloakLoggedOutHandler(BaseHandler):  # type: ignore[misc]
         cookie = self.get_secure_cookie(COOKIE, max_age_days=LOGOUT_TIME / 86400)
         self.clear_cookie(COOKIE, path=self.hub.base_url)
         note = json.loads(cookie) if cookie else {}
-        if not secrets.compare_digest(str(note.get("state", "")), self.get_argument("state", "")):
+        if not secrets.compare_digest(str(note.get("state", "")).encode(), self.get_argument("state", "").encode()):
             return ""
         return str(self._validate_next_url(note.get("next", "")))
 

@@ -26,6 +26,8 @@ from .keycloak_answers import (
     read_object,
 )
 
+ALIVE_AGE = 10.0
+"""Seconds for which an answer shows that Keycloak is there."""
 METADATA_AGE = 3600.0
 """Seconds for which a discovery holds."""
 PAUSE = 10.0
@@ -41,11 +43,18 @@ T = TypeVar("T")
 
 
 class _Kept(Generic[T]):
-    """Something fetched and kept for a while; what was there before holds on while there is no answer."""
+    """Something fetched and kept for a while.
 
-    def __init__(self, make: Callable[[], Awaitable[T]], age: float) -> None:
+    Args:
+        make: fetches it.
+        age: seconds for which it is kept.
+        holds: whether what was there before holds on while there is no answer.
+    """
+
+    def __init__(self, make: Callable[[], Awaitable[T]], age: float, holds: bool = True) -> None:
         self._make = make
         self._age = age
+        self._holds = holds
         self._lock = asyncio.Lock()
         self._value: T | None = None
         self._at = 0.0
@@ -53,8 +62,12 @@ class _Kept(Generic[T]):
         self._failed_at = 0.0
         self._failure: KeycloakUnavailable | None = None
 
-    async def get(self, fits: Callable[[T], bool] = lambda value: True) -> T:
-        """Return the value, made anew when it is old, or does not fit and is not quite new.
+    async def get(self, fits: Callable[[T], bool] = lambda value: True, pause: float = 0.0) -> T:
+        """Return the value, made anew when it is old or does not fit.
+
+        Args:
+            fits: what is wanted of it.
+            pause: seconds that must have passed since somebody, who also had to wait, wanted what it did not have.
 
         Raises:
             KeycloakUnavailable: there is none, or none that fits, and it cannot be had now.
@@ -62,16 +75,16 @@ class _Kept(Generic[T]):
         async with self._lock:
             now, value = time.monotonic(), self._value
             if value is not None and now - self._at < self._age:
-                if fits(value) or now - self._missed_at < PAUSE:
+                if fits(value) or now - self._missed_at < pause:
                     return value
-                self._missed_at = now
+                self._missed_at = now if pause else self._missed_at
             if self._failure is None or now - self._failed_at > AFTER_FAILURE:
                 try:
                     self._value = value = await self._make()
                     self._at, self._failure = time.monotonic(), None
                 except KeycloakUnavailable as error:
                     self._failed_at, self._failure = time.monotonic(), error
-            if self._failure is not None and (value is None or not fits(value)):
+            if self._failure is not None and (value is None or not self._holds or not fits(value)):
                 raise KeycloakUnavailable(*self._failure.args)
             assert value is not None  # noqa: S101 - else there was a failure
             return value
@@ -122,6 +135,7 @@ class Provider:
         self._timeout = asking.timeout
         self._options = dict(asking.options)
         self._metadata = _Kept(self._discover, METADATA_AGE)
+        self._alive = _Kept(self._discover, ALIVE_AGE, holds=False)
         self._keys = _Kept(self._fetch_keys, asking.keys_age)
 
     async def metadata(self) -> Metadata:
@@ -133,6 +147,14 @@ class Provider:
         """
         return await self._metadata.get()
 
+    async def alive(self) -> Metadata:
+        """Return what discovery told within the last ten seconds: before a browser is sent there.
+
+        Raises:
+            KeycloakUnavailable, LoginProblem: as ``metadata``.
+        """
+        return await self._alive.get()
+
     async def probe(self) -> Metadata:
         """Return what discovery tells now, whatever was found before.
 
@@ -141,14 +163,18 @@ class Provider:
         """
         return await self._discover()
 
-    async def key(self, kid: str) -> jwt.PyJWK:
+    async def key(self, kid: str, pause: float = 0.0) -> jwt.PyJWK:
         """Return the realm's key of this ID, fetched anew when it is unknown.
+
+        Args:
+            kid: the ID.
+            pause: seconds between two fetches for unknown IDs, where anybody may have made them up.
 
         Raises:
             KeycloakUnavailable: it is unknown, and the keys cannot be fetched.
             LoginProblem: ``signature``: the realm has no such key.
         """
-        keys = await self._keys.get(lambda known: kid in known)
+        keys = await self._keys.get(lambda known: kid in known, pause)
         if kid not in keys:
             raise LoginProblem("signature", "the token was not signed by a key of the login service")
         return keys[kid]
@@ -205,17 +231,17 @@ class Provider:
         Raises:
             LoginProblem, KeycloakUnavailable: as ``id_token``.
         """
-        payload = await self._payload(token, ("jwt", "logout+jwt"))
+        payload = await self._payload(token, ("jwt", "logout+jwt"), PAUSE)
         check_logout_token(payload, self._expected(None))
         return payload
 
     def _expected(self, nonce: str | None) -> Expected:
         return Expected(self.issuer, self.client_id, time.time(), self.leeway, nonce)
 
-    async def _payload(self, token: object, types: tuple[str, ...]) -> dict[str, Any]:
+    async def _payload(self, token: object, types: tuple[str, ...], pause: float = 0.0) -> dict[str, Any]:
         _, kid = key_id(token)
         metadata = await self.metadata()
-        return verified_payload(str(token), await self.key(kid), metadata.algorithms, types)
+        return verified_payload(str(token), await self.key(kid, pause), metadata.algorithms, types)
 
     # HTTP
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 _MOST_SEEN = 10_000
+_MOST_ENDED = 10_000
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Sessions:
 
     def __init__(self, authenticator: KeycloakAuthenticator) -> None:
         self.seen = SeenTokens()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._authenticator = authenticator
         self._logins: dict[str, Login] = {}
         self._reading: asyncio.Future[None] | None = None
@@ -164,6 +167,10 @@ class Sessions:
 
     # The end
 
+    def has_ended(self, sid: str) -> bool:
+        """Tell whether Keycloak has told of the end of a session lately; a login may still be on its way then."""
+        return sid in self._ended
+
     async def end(self, sid: str | None = None, sub: str | None = None) -> tuple[User, ...]:
         """End what came out of a Keycloak session that has ended, and return whose it was.
 
@@ -171,6 +178,10 @@ class Sessions:
             sid: the session; all sessions of the person when None.
             sub: the person; for where ``sid`` is None or may be unknown.
         """
+        if sid is not None:
+            self._ended[sid] = None
+            while len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
         await self._ready()
         names = [
             name

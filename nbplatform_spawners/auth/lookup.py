@@ -60,6 +60,16 @@ class AccountLookup(IdentitySettings):
         """
         return await self._asker.ask(partial(self.look_up, name), self.directory_timeout)
 
+    def still_holding(self, account: Account, state: Mapping[str, Any]) -> Account:
+        """Return what is remembered of an account, as far as ``state``, which is newer, does not speak against it.
+
+        Called while the directory cannot be asked.
+
+        Raises:
+            Refusal: it does.
+        """
+        return account
+
     # Asking
 
     async def lookup_account(self, name: str) -> Account:
@@ -97,7 +107,7 @@ class AccountLookup(IdentitySettings):
             if account.as_of is None:
                 account = replace(account, as_of=now)
         except DirectoryUnavailable as error:
-            account = self._remembered(name, stored, now, error)
+            account = self.still_holding(self._remembered(name, stored, now, error), state)
         self._check(account, now)
         return account
 

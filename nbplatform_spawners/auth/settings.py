@@ -86,7 +86,8 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
 
     support = Unicode(
         SUPPORT,
-        help="""Whom the page of a refused login tells the user to ask.  Default: ``the support desk``.
+        help="""Whom the page of a refused login tells the user to ask.  Default: what
+        ``c.NbplatformSpawner.support`` says for refused servers.
         Example: ``c.IdentityMixin.support = "support@example.org"``.
 
         .. versionadded:: 0.1
@@ -119,6 +120,11 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
 
     needs_directory = True
     """Whether :attr:`accounts` must be set; not where the login itself can say everything."""
+
+    @default("support")
+    def _support_default(self) -> str:
+        told = self.config.NbplatformSpawner.get("support", SUPPORT)
+        return told if isinstance(told, str) else SUPPORT
 
     @default("enable_auth_state")
     def _enable_auth_state_default(self) -> bool:

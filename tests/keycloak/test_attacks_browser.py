@@ -250,3 +250,32 @@ def test_a_second_person_in_the_same_browser_is_not_the_first(hub: Hub, site: Si
     visitor.log_in("bob")
     assert "bob" in Page(visitor.get("/hub/home")).text
     assert visitor.get("/hub/api/user", redirects=False).status in (200, 403)
+
+
+def test_logins_that_are_begun_never_fill_the_header(hub: Hub, site: Site) -> None:
+    """Links can make a browser begin many, with a place to go afterwards that is as long as an address may be."""
+    visitor = site.log_in("alice")
+    for _ in range(12):
+        assert visitor.get(f"/hub/oauth_login?next=/hub/{'x' * 2600}", redirects=False).status == 302
+    assert len(visitor.cookies("/hub/home")) < 12_000
+    assert visitor.get("/hub/home", redirects=False).status == 200
+    assert visitor.log_in("alice", next_path=f"/hub/home?{'x' * 2600}").status == 200
+
+
+@pytest.mark.parametrize("state", ["", "é", "0" * 32, "a&state=b"])
+def test_the_page_after_a_logout_takes_any_state(hub: Hub, site: Site, state: str) -> None:
+    """Whoever calls it."""
+    assert site.visitor().get(f"/hub/keycloak/logged_out?state={quote(state)}").status == 200
+    assert "Traceback" not in hub.log_text()
+
+
+def test_who_is_refused_may_come_as_somebody_else(hub: Hub, site: Site) -> None:
+    """The session at Keycloak ends first, or the same person would come back at once."""
+    visitor = site.visitor()
+    page = visitor.arrive(visitor.authorise("nouid"))
+    again, other = (link for link in Page(page).links if link.endswith(("oauth_login", "leave_keycloak=1")))
+    assert "Reason: claims" in Page(visitor.go("GET", again)).text
+    asked = visitor.go("GET", other)
+    assert "log out" in Page(asked).text.lower()
+    visitor.submit(asked, {"confirmLogout": "Logout"})
+    visitor.log_in("alice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,7 +97,7 @@ def rotating(keycloak: Keycloak) -> Iterator[tuple[Site, Hub, RealmKeys]]:
 
 
 def test_a_key_that_was_rotated_away_signs_no_more(rotating: tuple[Site, Hub, RealmKeys]) -> None:
-    """A new key is found at once; the old one ends with the hub's copy of the key set, whatever it signs."""
+    """A new key is found at once, and with it the old one's end."""
     site, hub, keys = rotating
     logged_in(site, "alice")
     new = RealmKey.made("new")
@@ -107,3 +108,15 @@ def test_a_key_that_was_rotated_away_signs_no_more(rotating: tuple[Site, Hub, Re
     refused_login(hub, site, "carol", "signature")
     site.gate.clear()
     logged_in(site, "carol")
+
+
+def test_a_key_that_was_taken_away_ends_with_the_hub_s_copy(rotating: tuple[Site, Hub, RealmKeys]) -> None:
+    """After ``keys_age``, although no token of another key has come meanwhile and the hub knows the old one well."""
+    site, hub, keys = rotating
+    logged_in(site, "alice")
+    site.admin.remove_key("signing", site.realm)
+    time.sleep(1.1)  # until the copy is too old
+    site.gate.forget()
+    site.gate.change(TOKEN, id_token_changed(keys.signing))
+    refused_login(hub, site, "carol", "signature")
+    assert site.gate.count(CERTS) == 1

@@ -90,7 +90,7 @@ def test_a_login_through_the_pages_gives_the_claims_of_the_shipped_realm(front: 
     """Numbers are numbers, groups are plain names, the issuer is the gate's address, the key one that tests know."""
     claims = payload_of(tokens_of(front, "alice", "alice-pw")["id_token"])
     assert (claims["uid_number"], claims["gid_number"], claims["gids"]) == (62101, 61000, [61100])
-    assert (claims["groups"], claims["valid_until"], claims["nonce"]) == (["atlas"], "2099-12-31T23:59:59Z", "n")
+    assert (claims["groups"], claims["valid_until"], claims["nonce"]) == (["/atlas"], "2099-12-31T23:59:59Z", "n")
     assert (claims["iss"], claims["aud"], claims["preferred_username"]) == (front.issuer(), "jupyterhub", "alice")
     keys = requests.get(f"{front.issuer()}/protocol/openid-connect/certs", timeout=30).json()["keys"]
     assert {keycloak.site_keys.signing.kid, keycloak.site_keys.older.kid} <= {key["kid"] for key in keys}

@@ -92,6 +92,7 @@ def doctor(
     """The doctor, with a client and a gate of its own and an administrator's password in the environment."""
     monkeypatch.setenv(ADMIN_SECRET, keycloak.password)
     monkeypatch.setenv(USER_PASSWORD, "alice-pw")
+    monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", "00" * 32)
     with keycloak_site(keycloak, realm=REALM) as site:
         one = Doctor(site, tmp_path / "jupyterhub_config.py", capsys)
         one.configure()
@@ -186,6 +187,23 @@ def test_what_is_wrong_is_found_without_an_administrator(
     assert status == ("FAILED" in expected.values())
 
 
+ADVICE = {
+    "another address": (client(redirectUris=["https://old.example.org/hub/oauth_callback"]), "'Valid redirect URIs'"),
+    "PKCE of another kind": (client(attributes={"pkce.code.challenge.method": "plain"}), "'PKCE Method' to S256"),
+}
+
+
+@pytest.mark.parametrize(("break_it", "words"), ADVICE.values(), ids=ADVICE)
+def test_what_keycloak_says_in_place_of_a_login_page_becomes_advice(
+    doctor: Doctor, break_it: Callable[[Doctor], object], words: str
+) -> None:
+    """It shows an error page, or sends the browser back with an error: either is understood."""
+    break_it(doctor)
+    _, report = doctor.run()
+    (page,) = (check for check in report["checks"] if check["check"] == "login page")
+    assert words in page["todo"], page
+
+
 UID_MAPPER = "uid_number"
 WITH_ADMIN: dict[str, tuple[Callable[[Doctor], object], dict[str, str]]] = {
     "a good realm": (lambda doctor: None, {}),
@@ -203,6 +221,10 @@ WITH_ADMIN: dict[str, tuple[Callable[[Doctor], object], dict[str, str]]] = {
             doctor.site.client_id, REALM, redirectUris=[f"{doctor.site.url}/*"]
         ),
         {"registered addresses": "FAILED"},
+    ),
+    "only another address is registered": (
+        client(redirectUris=["https://old.example.org/hub/oauth_callback"]),
+        {"registered addresses": "FAILED", "login page": "FAILED"},
     ),
     "no such client": (
         config('c.OAuthenticator.client_id = "nobody"\n'),
@@ -442,6 +464,8 @@ def test_somebody_whom_the_realm_does_not_know_is_said(doctor: Doctor) -> None:
     """A typo in the name is no verdict about anybody."""
     status, found = doctor.levels(*ADMIN, "--user", "alcie")
     assert (status, found["user"]) == (1, "FAILED")
+    assert "under Users" in doctor.last
+    assert "--admin-user" not in doctor.last
 
 
 def test_a_disabled_user_and_one_with_something_to_do_are_said(doctor: Doctor, realm: Admin) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.components.hub import Hub, HubDied, LoginRefused, run_cell, start_server
 from tests.components.keycloak import Keycloak
-from tests.components.keycloak_realms import CLIENT_SECRET
+from tests.components.keycloak_realms import CLIENT_SECRET, person, posix
 from tests.components.need import need
 from tests.components.visitor import Page
 from tests.keycloak.site import Site, keycloak_site, site_hub
@@ -109,19 +109,31 @@ def test_two_tabs_do_not_disturb_each_other(hub: Hub, site: Site) -> None:
     assert second.status == 200
 
 
-def test_fifty_people_log_in_at_once(hub: Hub, site: Site) -> None:
-    """Each gets their own session, also where it is the same account.
+@pytest.fixture
+def crowd(own_site: Site) -> Iterator[dict[str, int]]:
+    """Fifty people of one test's own; their names and uids."""
+    uids = {f"crowd{number:02}-{own_site.port}": 62300 + number for number in range(50)}
+    users = [person(name, attributes=posix(uid), realm=own_site.realm) for name, uid in uids.items()]
+    own_site.write_accounts(more="\n".join(f"  {name}: {{uid: {uid}, group: users}}" for name, uid in uids.items()))
+    try:
+        own_site.admin.ask("POST", f"/{own_site.realm}/partialImport", {"ifResourceExists": "FAIL", "users": users})
+        yield uids
+    finally:
+        for user in own_site.admin.ask("GET", f"/{own_site.realm}/users", username="crowd", max=1000):
+            if user["username"] in uids:
+                own_site.admin.ask("DELETE", f"/{own_site.realm}/users/{user['id']}")
 
-    Only at the hub: Keycloak's protection against guessing lets one login of a name through at a time.
-    """
-    names = ["alice", "bob", "carol", "alice", "bob"] * 10
-    visitors = [site.visitor() for _ in names]
-    codes = [visitor.authorise(name) for visitor, name in zip(visitors, names, strict=True)]
-    with ThreadPoolExecutor(50) as pool:
-        pages = list(pool.map(lambda visitor, code: visitor.arrive(code), visitors, codes))
-    assert {page.status for page in pages} == {200}
-    for name, visitor in zip(names, visitors, strict=True):
-        assert name in Page(visitor.get("/hub/home")).text
+
+def test_fifty_people_log_in_at_once(own_site: Site, crowd: dict[str, int]) -> None:
+    """All the way through Keycloak's pages and the hub; each comes out as themselves."""
+    visitors = {name: own_site.visitor() for name in crowd}
+    with need(site_hub(own_site, more="c.KeycloakAuthenticator.request_timeout = 60")) as hub:
+        with ThreadPoolExecutor(len(crowd)) as pool:
+            assert {page.status for page in pool.map(lambda name: visitors[name].log_in(name), crowd)} == {200}
+        for name, visitor in visitors.items():
+            assert name in Page(visitor.get("/hub/home")).text
+        assert {name: auth_state(hub, name)["identity"]["uid"] for name in crowd} == crowd
+        assert {name: auth_state(hub, name)["keycloak"]["claims"]["uid"] for name in crowd} == crowd
 
 
 @pytest.mark.parametrize(
@@ -196,7 +208,7 @@ c.KeycloakAuthenticator.allowed_roles = {"CLIENT_ID:user"}
 c.KeycloakAuthenticator.admin_roles = {"jupyter-operators"}
 c.Authenticator.manage_groups = True
 c.KeycloakAuthenticator.hub_groups_from = "roles"
-c.Authenticator.blocked_users = {"carol"}
+c.Authenticator.blocked_users = {"walt"}
 c.IdentityMixin.directory_grace = 0
 c.IdentityMixin.support = "help@site.example"
 """
@@ -231,9 +243,15 @@ def test_roles_let_in_become_groups_and_make_administrators(strict: tuple[Site, 
 
 
 def test_a_blocked_user_is_refused(strict: tuple[Site, Hub]) -> None:
-    """Whatever roles they have."""
+    """Although they have the role that lets another one in."""
     site, _ = strict
-    assert "Reason: not-allowed" in refused(site, "carol").text
+    with site.admin.user("vera", attributes=posix(62171)), site.admin.user("walt", attributes=posix(62172)):
+        site.write_accounts(more="  vera: {uid: 62171, group: users}\n  walt: {uid: 62172, group: users}")
+        for name in ("vera", "walt"):
+            site.admin.give_role(name, "user", site.client_id)
+        eventually(lambda: logs_in(site, "vera"))
+        assert "Reason: not-allowed" in refused(site, "walt").text
+    site.write_accounts()
 
 
 CLAIMS_ONLY = """
@@ -267,6 +285,17 @@ def test_a_hub_starts_without_keycloak_and_logs_in_once_it_is_back(own_site: Sit
         own_site.gate.up()
         eventually(lambda: own_site.visitor().begin().status == 200)
         own_site.log_in("alice")
+
+
+def test_keycloak_is_looked_for_until_it_answers_though_nobody_visits(own_site: Site) -> None:
+    """The hub asks again by itself."""
+    own_site.gate.down()
+    with need(site_hub(own_site)) as hub:
+        hub.wait_for_log("nobody can log in until it is back")
+        answers = f"Keycloak at {re.escape(own_site.issuer)} answers"
+        assert not re.search(answers, hub.log_text())
+        own_site.gate.up()
+        hub.wait_for_log(answers)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,17 @@ from tests.keycloak.own_realm import DUE, auth_state, due, eventually, is_in, lo
 from tests.keycloak.site import Site, site_hub
 from tests.keycloak.tokens import MISSING, id_token_changed, id_token_replaced, seconds_from_now, signed, unsigned
 
+BLOCK = """
+class Block(BaseHandler):
+    def get(self, name):
+        self.authenticator.blocked_users = {name} - {""}
+
+c.JupyterHub.extra_handlers.append(("/block/(.*)", Block))
+"""
+"""For a hub's configuration: a site's own code blocks somebody, or nobody, while the hub runs."""
 SETTINGS = (
     DUE
+    + BLOCK
     + """
 c.KeycloakAuthenticator.request_timeout = 1
 c.KeycloakAuthenticator.keys_age = 3600
@@ -280,6 +289,26 @@ def test_who_lost_the_role_is_out_and_who_gained_one_is_an_administrator(hub: Hu
     finally:
         site.gate.clear()
         hub.restart(site.config + site.placed(SETTINGS))
+
+
+def test_who_becomes_blocked_is_out_at_the_next_refresh(hub: Hub, site: Site) -> None:
+    """Not before: until then Keycloak is not asked either.  Others stay in."""
+    alice, carol = site.log_in("alice"), site.log_in("carol")
+    assert is_in(alice)
+    site.gate.forget()
+    try:
+        assert hub.visit().get("/hub/block/alice").status == 200
+        assert is_in(alice)
+        assert site.gate.count(TOKEN) == 0
+        due(hub)
+        assert f"user=alice {AGAIN}: account 'alice': you may not use this service" in logged(hub, lambda: is_in(alice))
+        assert not is_in(alice)
+        assert tokens_of(hub, "alice") == set()
+        assert is_in(carol)
+    finally:
+        hub.visit().get("/hub/block/")
+    alice.log_in("alice")
+    assert is_in(alice)
 
 
 def test_a_user_without_tokens_logs_in_without_an_error(hub: Hub, site: Site) -> None:

@@ -24,10 +24,34 @@ from tests.keycloak.own_realm import (
     own_realm_site,
     server_status,
 )
+from tests.keycloak.refused import refused_login
 from tests.keycloak.site import Site, site_hub
 from tests.keycloak.tokens import MISSING, id_token_changed
 
-SETTINGS = DUE + SHORT_MEMORY + "c.KeycloakAuthenticator.request_timeout = 1\n"
+AGE = """
+from datetime import datetime, timedelta
+from nbplatform_spawners.auth.auth_state import change_auth_state
+
+class Age(BaseHandler):
+    async def get(self, name, seconds):
+        def older(text):
+            return (datetime.fromisoformat(text) - timedelta(seconds=int(seconds))).isoformat()
+
+        def change(state):
+            part = {**state["keycloak"], "refreshed_at": older(state["keycloak"]["refreshed_at"])}
+            return {**state, "identity_as_of": older(state["identity_as_of"]), "keycloak": part}
+
+        await change_auth_state(self.find_user(name), change)
+
+c.JupyterHub.extra_handlers.append(("/age/(.*)/(.*)", Age))
+"""
+"""For a hub's configuration: see :func:`age`."""
+SETTINGS = DUE + AGE + SHORT_MEMORY + "c.KeycloakAuthenticator.request_timeout = 1\n"
+TEN_MINUTES = "c.IdentityMixin.directory_grace = 600\nc.KeycloakAuthenticator.outage_grace = 600\n"
+ROLES = """
+c.Authenticator.allow_all = False
+c.KeycloakAuthenticator.allowed_roles = {"CLIENT_ID:WHICH"}
+"""
 LOG_IN_AGAIN = "your login session has ended; log in again"
 USER = "bob"
 
@@ -64,6 +88,20 @@ def spawned(hub: Hub, token: str) -> str:
     """Start ``bob``'s server with an API token; returns why not, empty when it is ready."""
     last = start_server(hub, USER, token=token)[-1]
     return "" if last.get("ready") else str(last["message"])
+
+
+def age(hub: Hub, name: str, seconds: int) -> None:
+    """Have what directory and Keycloak said of a user last be said that much earlier."""
+    assert hub.visit().get(f"/hub/age/{name}/{seconds}").status == 200
+
+
+@pytest.fixture
+def ten_minutes(hub: Hub, site: Site) -> Iterator[None]:
+    """The hub bridges outages of directory and Keycloak for ten minutes."""
+    hub.restart(site.config + site.placed(SETTINGS + TEN_MINUTES))
+    yield
+    site.put_back()
+    hub.restart(site.config + site.placed(SETTINGS))
 
 
 def forged(site: Site, **changes: Any) -> Callable[[Any], Any]:
@@ -111,6 +149,23 @@ def test_somebody_elses_start_needs_no_session_of_the_owner(hub: Hub, site: Site
     stop_server(hub, USER)
     site.write_accounts({USER: 'valid_until: "2021-01-01T00:00:00Z"'})
     assert "it ended on 2021" in spawned(hub, hub.token)
+
+
+def test_somebody_elses_start_is_refused_where_no_rule_lets_the_owner_in_any_more(hub: Hub, site: Site) -> None:
+    """The owner's roles are looked at, not those of the administrator who starts the server."""
+    site.admin.give_role("carol", "user", site.client_id, site.realm)
+    try:
+        hub.restart(site.config + site.placed(SETTINGS + ROLES.replace("WHICH", "user")))
+        site.log_in("carol")
+        assert start_server(hub, "carol")[-1].get("ready")
+        stop_server(hub, "carol")
+        hub.restart(site.config + site.placed(SETTINGS + ROLES.replace("WHICH", "admin")))
+        answer = hub.api("POST", "users/carol/server", json={})
+        assert answer.status == 403
+        assert "you may not use this service" in answer.json["message"]
+        assert hub.api("GET", "users/carol").json["servers"] == {}
+    finally:
+        hub.restart(site.config + site.placed(SETTINGS))
 
 
 def test_a_new_login_makes_it_right(hub: Hub, site: Site, api_token: str) -> None:
@@ -172,6 +227,42 @@ def test_a_server_starts_while_the_directory_cannot_be_asked(hub: Hub, site: Sit
     finally:
         site.write_accounts()
         hub.restart(site.config + site.placed(SETTINGS))
+
+
+@pytest.mark.usefixtures("ten_minutes")
+def test_what_the_directory_said_holds_for_its_grace_and_no_longer(hub: Hub, site: Site, api_token: str) -> None:
+    """For logins and spawns; what was said with the directory away does not begin it anew."""
+    (site.top / "accounts.yaml").unlink()
+    age(hub, USER, 300)
+    site.log_in(USER)
+    assert spawned(hub, api_token) == ""
+    stop_server(hub, USER)
+    age(hub, USER, 301)
+    refused_login(hub, site, USER, "directory")
+    assert "cannot be looked up now" in spawned(hub, api_token)
+    assert "cannot be looked up now" in spawned(hub, hub.token)
+    site.write_accounts()
+    assert spawned(hub, api_token) == ""
+
+
+@pytest.mark.usefixtures("ten_minutes")
+def test_what_keycloak_said_holds_for_its_grace_and_no_longer(hub: Hub, site: Site, api_token: str) -> None:
+    """For sessions and spawns; a question without an answer does not begin it anew."""
+    bob = site.log_in(USER)
+    site.gate.down()
+    age(hub, USER, 300)
+    due(hub)
+    assert is_in(bob)
+    assert spawned(hub, api_token) == ""
+    stop_server(hub, USER)
+    age(hub, USER, 301)
+    due(hub)
+    assert not is_in(bob)
+    assert LOG_IN_AGAIN in spawned(hub, api_token)
+    site.gate.up()
+    due(hub)
+    assert is_in(bob)
+    assert spawned(hub, api_token) == ""
 
 
 def test_a_running_server_is_not_cut_because_a_session_ended(hub: Hub, site: Site, api_token: str) -> None:

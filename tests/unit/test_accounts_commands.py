@@ -6,12 +6,14 @@ import pty
 import select
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 
 from nbplatform_spawners.accounts.hashes import hash_problem
+from tests.unit.account_services import TOKEN, service
 
 NBPLATFORM = [sys.executable, "-m", "nbplatform_spawners.cli", "accounts"]
 GOOD = """\
@@ -124,8 +126,22 @@ def test_show_prints_the_account_as_the_hub_sees_it(site: Path) -> None:
         "provider": None,
         "unnamed_gids": [61200],
         "valid_until": "2999-01-01T00:00:00+00:00",
+        "as_of": None,
         "refused": None,
     }
+
+
+def test_show_says_when_a_service_told_of_the_account(tmp_path: Path) -> None:
+    """In ISO 8601 with its zone: what is shown may be older than the question."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
+    with service() as one:
+        settings = f"url: {one.url}\nencryption: none\ntoken_file: {tmp_path / 'token'}\n"
+        (tmp_path / "service.yaml").write_text(settings)
+        begin = datetime.now(UTC).replace(microsecond=0)
+        done = run("show", "ada", "--accounts", f"http:{tmp_path / 'service.yaml'}")
+    assert done.returncode == 0, done.stderr
+    assert begin <= datetime.fromisoformat(json.loads(done.stdout)["as_of"]) <= datetime.now(UTC)
 
 
 STATUSES = {

@@ -245,7 +245,7 @@ def test_a_line_that_a_killed_writer_left_is_made_safe_before_it_is_given_out(po
 
 
 LOST: dict[str, tuple[Callable[[Path], object], str]] = {
-    "the record": (lambda path: path.unlink(), "bring both back from a backup"),
+    "the record": (lambda path: path.unlink(), "bring the newest copies of both back"),
     "the mark": (lambda path: mark_of(path).unlink(), "its mark is missing"),
     "an empty mark": (lambda path: mark_of(path).write_bytes(b""), "its mark cannot be read"),
     "a mark of another record": (
@@ -265,6 +265,22 @@ def test_a_lost_record_is_no_empty_one(pool: GuestPool, lose: Callable[[Path], o
     for one in (pool, again(pool)):
         with pytest.raises(DirectoryUnavailable, match=message):
             one.account("edugain", "a", NOW)
+
+
+def test_an_old_copy_of_the_record_gives_nothing_out(pool: GuestPool) -> None:
+    """Whole, with its mark, and without the last guest: whose account somebody else would get."""
+    path = filled(pool).record_path
+    copies = {one: one.read_bytes() for one in (path, mark_of(path))}
+    assert pool.account("edugain", "c", NOW).identity.name == "guest3"
+    newest = {one: one.read_bytes() for one in copies}
+    for one, content in copies.items():
+        one.write_bytes(content)
+    for subject in ("a", "c", "d"):
+        with pytest.raises(DirectoryUnavailable, match="guest3 would be given to somebody else"):
+            pool.account("edugain", subject, NOW)
+    for one, content in newest.items():
+        one.write_bytes(content)
+    assert pool.account("edugain", "c", NOW).identity.name == "guest3"
 
 
 def test_a_record_is_not_made_over_another(pool: GuestPool) -> None:

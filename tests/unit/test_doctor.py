@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from nbplatform_spawners.auth import doctor_command
+from nbplatform_spawners.auth.doctor import Questions, examine
 from nbplatform_spawners.auth.doctor_brokers import judge_broker
 from nbplatform_spawners.auth.doctor_client import HubAddresses, judge_client, judge_profile, judge_realm
 from nbplatform_spawners.auth.doctor_mappers import (
@@ -26,6 +28,7 @@ from nbplatform_spawners.auth.doctor_mappers import (
 )
 from nbplatform_spawners.auth.doctor_public import judge_clock
 from nbplatform_spawners.auth.doctor_report import Finding, Report, Verdict
+from nbplatform_spawners.auth.doctor_setup import from_config
 from nbplatform_spawners.auth.doctor_wire import Page, Wire
 from nbplatform_spawners.cli import main
 
@@ -74,6 +77,10 @@ CLIENTS = {
         {"redirectUris": [HUB.callback, "https://old.example.org/hub/oauth_callback"]},
         {"registered addresses": "warning"},
     ),
+    "another hub alone": (
+        {"redirectUris": ["https://old.example.org/hub/oauth_callback"]},
+        {"registered addresses": "FAILED"},
+    ),
     "no back channel": ({"attributes": {"backchannel.logout.url": ""}}, {"back-channel logout": "FAILED"}),
     "another path": (
         {"attributes": {"backchannel.logout.url": "https://hub.example.org/hub/logout"}},
@@ -109,7 +116,8 @@ def test_a_loopback_address_without_a_port_is_the_hubs_own_on_any_port() -> None
     hub = HubAddresses("http://127.0.0.1:8000/hub/oauth_callback", HUB.backchannel, HUB.after_logout)
     assert levels(judge_client(client(redirectUris=["http://127.0.0.1/hub/oauth_callback"]), hub)) == {}
     other = judge_client(client(redirectUris=["http://127.0.0.1:9/hub/oauth_callback"]), hub)
-    assert levels(other) == {"registered addresses": "warning"}
+    assert levels(other) == {"registered addresses": "FAILED"}
+    assert "http://127.0.0.1:8000/hub/oauth_callback is not registered" in other[0].said
 
 
 REALMS = {
@@ -413,3 +421,74 @@ def test_the_command_says_what_is_missing_without_jupyterhub() -> None:
     assert ran.returncode == 2
     assert "'jupyterhub' is missing" in ran.stderr
     assert ".[hub,keycloak]" in ran.stderr
+
+
+KEYS = {
+    "none": ("", "must be specified in JUPYTERHUB_CRYPT_KEY"),
+    "too short": ("abc123", "is not 32 bytes"),
+}
+
+
+def settings_findings(tmp_path: Path, more: str = "") -> dict[str, dict[str, str]]:
+    """Return check to finding of a run whose Keycloak nobody reaches: what the hub's own settings alone tell."""
+    path = tmp_path / "jupyterhub_config.py"
+    path.write_text(
+        'c.JupyterHub.authenticator_class = "nbplatform-keycloak"\n'
+        'c.JupyterHub.public_url = "https://hub.example.org/"\n'
+        'c.KeycloakAuthenticator.issuer = "http://127.0.0.1:9/realms/site"\n'
+        'c.KeycloakAuthenticator.client_id = "jupyterhub"\n'
+        'c.KeycloakAuthenticator.client_secret = "s"\n'
+        "c.KeycloakAuthenticator.allow_all = True\n" + more
+    )
+    report = asyncio.run(examine(from_config(path, ""), Questions()))
+    return {finding.check: finding.to_dict() for finding in report.findings}
+
+
+@pytest.mark.parametrize(("key", "words"), KEYS.values(), ids=KEYS)
+def test_a_hub_without_a_key_is_said_not_to_start(
+    key: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub ends at its start without JUPYTERHUB_CRYPT_KEY; the doctor says so, how to make one, and not the key."""
+    monkeypatch.delenv("JUPYTERHUB_CRYPT_KEY", raising=False)
+    if key:
+        monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", key)
+    found = settings_findings(tmp_path)
+    assert list(found) == ["settings"]
+    assert found["settings"]["level"] == "FAILED"
+    assert words in found["settings"]["message"]
+    assert "openssl rand -hex 32" in found["settings"]["todo"]
+    assert not key or key not in str(found)
+
+
+@pytest.mark.parametrize("given", ["environment", "configuration"])
+def test_a_hub_with_a_key_is_said_to_start(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JupyterHub takes the key from the environment or from ``c.CryptKeeper.keys``."""
+    monkeypatch.delenv("JUPYTERHUB_CRYPT_KEY", raising=False)
+    if given == "environment":
+        monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", "00" * 32)
+    more = f"c.CryptKeeper.keys = [{'00' * 32!r}]\n" if given == "configuration" else ""
+    assert settings_findings(tmp_path, more)["settings"]["level"] == "ok"
+
+
+def test_the_record_of_a_pool_of_guests_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without its record a pool gives nothing out; that is FAILED until it is made, and nothing is made by a look."""
+    monkeypatch.setenv("JUPYTERHUB_CRYPT_KEY", "00" * 32)
+    guests = tmp_path / "guests.yaml"
+    guests.write_text(
+        "providers: [edugain]\nprefix: guest\ncount: 1\nfirst_uid: 63000\ngid: 61900\nexpires_after: 30d\n"
+    )
+    pool = f"c.KeycloakAuthenticator.guest_pool = {str(guests)!r}\n"
+    found = settings_findings(tmp_path, pool)
+    assert (found["settings"]["level"], found["guests"]["level"]) == ("ok", "FAILED")
+    assert "no record of guests" in found["guests"]["message"]
+    assert main(["accounts", "guests", "init", str(guests)]) == 0
+    assert settings_findings(tmp_path, pool)["guests"]["level"] == "ok"
+    capsys.readouterr()
+
+
+def test_the_pages_of_errors_of_keycloak_26_are_read() -> None:
+    """Their words stand in an element of another name."""
+    page = Page(400, "", '<div id="kc-error-message"><p>Invalid parameter: redirect_uri</p></div><p>Realm</p>')
+    assert page.words == "'Invalid parameter: redirect_uri'"
