@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +28,10 @@ def change_file(path: Path, change: Callable[[bytes], bytes]) -> None:
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
+        if not target.is_file():  # opening a pipe would wait for ever
+            raise OSError(0, "it is not a regular file", str(path))
         with target.open("rb") as file:
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise OSError(0, "it is not a regular file", str(path))
             content = change(file.read(MAX_FILE + 1))
         if _changed(found, target.stat()):
             raise OSError(0, "somebody else changes it now; try again", str(path))

@@ -314,3 +314,10 @@ def test_capital_letters_are_remarked_on(site: Path) -> None:
     assert done.returncode == 0
     assert done.stderr.startswith("note: the subject has capital letters.")
     assert parse_accounts((site / "accounts.yaml").read_bytes(), "a").federated["edugain", "Abc"] == "gus"
+
+
+def test_a_pipe_is_no_accounts_file(tmp_path: Path) -> None:
+    """Opening one would wait for ever, with the folder's lock held."""
+    os.mkfifo(tmp_path / "accounts.yaml")
+    with pytest.raises(OSError, match="not a regular file"):
+        change_file(tmp_path / "accounts.yaml", bytes)
