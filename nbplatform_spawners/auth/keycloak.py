@@ -276,7 +276,8 @@ class KeycloakAuthenticator(KeycloakAccounts):
         if isinstance(error, Refusal):
             return self.login_problem(name, handler, as_problem(error))
         self.log.error("account directory %s: %s", self.accounts, error)
-        return self.login_problem(name, handler, LoginProblem("directory", UNAVAILABLE))
+        sentence, _, _ = UNAVAILABLE.partition(";")  # the page gives the advice
+        return self.login_problem(name, handler, LoginProblem("directory", sentence))
 
     def unavailable(self, handler: web.RequestHandler | None, error: KeycloakUnavailable) -> LoginProblemShown:
         """Return the page for a login while Keycloak cannot be asked."""
