@@ -408,7 +408,7 @@ c.KeycloakAuthenticator.allowed_roles = {"jupyter-operators"}
         (site.top / "guests.yaml").write_text(GUESTS)
         accounts(site, "guests", "init", "guests.yaml")
         with need(site_hub(site, more=more)) as hub:
-            refused(hub, site, "visitor1", "not-linked", via=SAML)
+            refused(hub, site, "visitor1", "not-allowed", via=SAML)
             assert users(hub) == set()
             assert (site.top / "guests.record").read_bytes().count(b"\n") == 1
 
