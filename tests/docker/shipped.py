@@ -62,9 +62,6 @@ class Deployment(Hub):
     def start_proxy(self) -> None:
         """Start the proxy and wait until its API accepts connections."""
         log = self.folder / "proxy.log"
-        limit = time.monotonic() + START_LIMIT
-        while listens(self._ports.proxy_api) and time.monotonic() < limit:
-            time.sleep(0.02)  # the one before lets go of its port when it has ended its last connections
         self.proxy = self._keeper.start([SHIPPED / "start-proxy"], env=self._env, cwd=self.folder, log=log)
         limit = time.monotonic() + START_LIMIT
         while not listens(self._ports.proxy_api):
