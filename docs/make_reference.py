@@ -1,4 +1,4 @@
-"""Write what pages repeat of the code: settings, keys of the rules language, command line, labels of refusals.
+"""Write what pages repeat of the code: settings, keys of the rules language, command line, refusals, audit events.
 
 python docs/make_reference.py            write the pages
 python docs/make_reference.py --check    exit 1 when a page is not what this would write
@@ -10,13 +10,19 @@ import argparse
 import configparser
 import importlib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.metrics import MetricWrapperBase
+from traitlets import Enum
+
 from nbplatform_spawners.cli import make_parser
+from nbplatform_spawners.culler.app import IdleCuller
+from nbplatform_spawners.culler.metrics import Metrics
 from nbplatform_spawners.errors import REFUSALS
 from nbplatform_spawners.oidc.refusals import LOGIN_REFUSALS
 from nbplatform_spawners.rules.fields import LANGUAGE
@@ -29,13 +35,15 @@ SET_AS = {
     "DockerSettings": "DockerFleetSpawner",
     "IdentitySettings": "IdentityMixin",
     "KeycloakSettings": "KeycloakAuthenticator",
+    "CullerSettings": "IdleCuller",
+    "UpstreamSettings": "IdleCuller",
 }
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
 
 
 def registered_classes() -> list[type]:
-    """Return the spawners and authenticators that ``setup.cfg`` registers, in its order."""
+    """Return the spawners and authenticators that ``setup.cfg`` registers, in its order, and the culler."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     points = config["options.entry_points"]
@@ -43,7 +51,8 @@ def registered_classes() -> list[type]:
         line for group in ("jupyterhub.spawners", "jupyterhub.authenticators") for line in points[group].split("\n")
     ]
     targets = [line.partition("=")[2].strip() for line in lines if line.strip()]
-    return [getattr(importlib.import_module(module), name) for module, _, name in (at.partition(":") for at in targets)]
+    found = (at.partition(":") for at in targets)
+    return [*(getattr(importlib.import_module(module), name) for module, _, name in found), IdleCuller]
 
 
 def project_settings() -> dict[str, dict[str, Any]]:
@@ -112,6 +121,32 @@ def cli_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def culler_table() -> str:
+    """Return the options of the culler's command: what each sets, in a sentence."""
+    lines = ["| option | sets | meaning |", "|---|---|---|"]
+    for option, target in sorted(IdleCuller.aliases.items()):
+        owner, _, name = target.partition(".")
+        if owner == IdleCuller.__name__:
+            trait = getattr(IdleCuller, name)
+            sets = f"[`{name}`](settings.md#cidleculler{name})"
+            lines.append(f"| `--{option}={_value_of(trait)}` | {sets} | {_cell(_first_sentence(trait))} |")
+    for flag, (_, said) in sorted(IdleCuller.flags.items()):
+        lines.append(f"| `--{flag}` | | {_cell(said)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _value_of(trait: Any) -> str:
+    if isinstance(trait, Enum):
+        return "\\|".join(trait.values)
+    kinds = {"Bool": "BOOL", "Int": "N", "List": "WORD"}
+    return kinds.get(type(trait).__name__, "TEXT")
+
+
+def _first_sentence(trait: Any) -> str:
+    text = re.sub(r"\s+", " ", trait.help.partition("Default: ")[0]).replace("``", "`").strip()
+    return re.split(r"(?<=[.:]) +(?=[A-Z])", text)[0]
+
+
 def refusals_table() -> str:
     """Return the labels of refusals with what they say to a user."""
     rows = [f"| `{label}` | {kind.meaning} | {kind.advice} |" for label, kind in REFUSALS.items()]
@@ -126,6 +161,53 @@ def login_refusals_table() -> str:
     ]
     head = ["| reason | status | what it means | what the person can do |", "|---|---|---|---|"]
     return "\n".join([*head, *rows]).replace("{support}", "the support desk") + "\n"
+
+
+def audit_table() -> str:
+    """Return the fields of an audit event, as its schema has them."""
+    schema = json.loads((DOCS / "reference" / "audit-event.schema.json").read_text(encoding="utf-8"))
+    lines = ["| field | | meaning |", "|---|---|---|"]
+    for name, field in _fields(schema, ""):
+        plain = schema["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+        lines.append(f"| `{name}` | {_type_of(field, plain)} | {_cell(_meaning(field, plain))} |")
+    return "\n".join(lines) + "\n"
+
+
+def metrics_table() -> str:
+    """Return the culler's metrics with their labels."""
+    found = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
+    lines = ["| metric | labels | meaning |", "|---|---|---|"]
+    for metric in found:
+        name = metric._name + ("_total" if metric._type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        lines.append(f"| `{name}` | {labels} | {metric._documentation} ({metric._type}) |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in schema["properties"].items():
+        if "properties" in field:
+            yield from _fields(field, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _type_of(field: dict[str, Any], plain: dict[str, Any]) -> str:
+    if field.get("$ref", "").endswith("/time"):
+        return "time, UTC"
+    words = {"string": "text", "array": "list of texts", "integer": "whole number", "object": "object"}
+    return words.get(plain.get("type", ""), "text")
+
+
+def _meaning(field: dict[str, Any], plain: dict[str, Any]) -> str:
+    """Return what a field means: its description, and the values that it may have where they are few."""
+    found = [field["description"]] if "description" in field else []
+    values = plain.get("enum", plain.get("items", {}).get("enum", ()))
+    if "const" in plain:
+        found.append(f"always `{json.dumps(plain['const'])}`")
+    elif values:
+        found.append(f"one of {', '.join(f'`{value}`' for value in values)}")
+    return "; ".join(found)
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -159,9 +241,11 @@ def _cell(text: str) -> str:
 GENERATED = {
     "reference/settings.md": {"settings": settings_page},
     "reference/rules.md": {"keys": rules_tables},
-    "reference/cli.md": {"commands": cli_page},
+    "reference/cli.md": {"commands": cli_page, "culler": culler_table},
     "tutorials/your-server.md": {"refusals": refusals_table},
     "how-to/keycloak.md": {"login refusals": login_refusals_table},
+    "how-to/audit.md": {"audit fields": audit_table},
+    "how-to/culler.md": {"culler metrics": metrics_table},
 }
 """Page below ``docs`` to what is generated in it, by the name in its marks."""
 

@@ -12,13 +12,20 @@ from .hosts.admit import Holding, Placement
 from .identity import Identity
 from .mounts import Mount, parents_first
 from .rules.decision import Decision
+from .rules.model import Origin
 
 STATE_VERSION = 1
-STATE_KEYS = (
+PLANNED_KEYS = (
     *("version", "identity", "profile", "generation", "host", "pool"),
     *("gpus", "gpu_count", "memory", "cpu", "idle", "started", "reason"),
 )
-"""What ``SpawnPlan.to_state`` gives; a backend keeps its own keys beside these."""
+"""What ``SpawnPlan.to_state`` gives."""
+STATE_KEYS = (*PLANNED_KEYS, "extend_asked", "ends")
+"""What the hub keeps of every server of ours; a backend keeps its own keys beside these.
+
+``extend_asked``: when its owner last put off a stop on the hub's pages, ISO 8601.  ``ends``: the owner's account has
+ended and the server is stopped at ``{"at": ISO 8601, "why": sentence}``.
+"""
 _IDLE = "idle."
 
 
@@ -42,6 +49,7 @@ class SpawnPlan:
         generation: of the rule book.
         gpus: how many GPUs were granted; ``placement.gpus`` names them, unless the backend chooses the devices.
         idle: the decided limits of ``idle``, key to seconds, None for never; what nothing decides is absent.
+        allowed_by: where it is said that this may be had.
     """
 
     identity: Identity
@@ -59,6 +67,7 @@ class SpawnPlan:
     generation: str
     gpus: int = 0
     idle: Mapping[str, int | None] = field(default_factory=dict)
+    allowed_by: Origin | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "idle", MappingProxyType(dict(self.idle)))
@@ -132,6 +141,7 @@ def make_plan(
         generation=decision.generation,
         gpus=decision.gpus,
         idle=_idle(decision),
+        allowed_by=decision.fields["allow"].origin if "allow" in decision.fields else None,
     )
 
 

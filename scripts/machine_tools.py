@@ -48,6 +48,8 @@ SUITE = (
     Tool(("chromedriver",), "chromium-driver", "tests in a browser"),
     Tool(("java",), "default-jre-headless", "tests with Keycloak"),
     Tool(("/usr/sbin/slapd", "/usr/lib/openldap/slapd"), "slapd", "tests with an LDAP server"),
+    Tool(("logrotate", "/usr/sbin/logrotate"), "logrotate", "tests of the audit file's page"),
+    Tool(("jq",), "jq", "tests of the audit file's page"),
 )
 DOCKER = (
     Tool(("dockerd",), "docker.io", "tests with Docker hosts"),

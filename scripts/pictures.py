@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
 DESKTOP = (1200, 800)
+LOW = (1200, 480)
 FLAT = (1200, 400)
 PHONE = (390, 844)
 LIMIT = 60.0
@@ -48,6 +49,14 @@ def never_answers(spawner):
 
 c.Spawner.pre_spawn_hook = never_answers
 """
+TELL = """
+const xsrf = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)[1];
+const left = 5400, stopAt = new Date(Date.now() + left * 1000).toISOString();
+return fetch('/user/alice/api/nbplatform/notice', {method: 'PUT', headers: {'X-XSRFToken': xsrf}, body: JSON.stringify({
+    seconds_left: left, stop_at: stopAt, reason: 'idle', why: 'Nobody has used it for 2 days and 22 hours.',
+    extend: 21600, extended: false, idle: false})}).then(answer => answer.status)
+"""
+"""Tells a server what the idle culler tells it; whatever the person does, the notice stays."""
 
 
 class NotSeenError(StepError):
@@ -213,6 +222,18 @@ def lab(visitor: Visitor) -> None:
     visitor.sees("#jp-main-statusbar", "Idle")
 
 
+def notice(visitor: Visitor) -> None:
+    """JupyterLab with the notice that the server will be stopped."""
+    running(visitor)
+    visitor.driver.get(f"{visitor.url}/user/alice/lab/tree/welcome.ipynb")
+    visitor.sees("#jp-main-statusbar", "Idle")
+    visitor.wait(lambda: visitor.driver.execute_script(TELL) == 204, "the notice")
+    visitor.sees(".nbplatform-idle button", "Stops in 1 h 30 min")
+    visitor.sees(".Toastify__toast", "Keep it running")
+    slid_in = "return document.querySelector('.Toastify__toast').getBoundingClientRect().right < innerWidth"
+    visitor.wait(lambda: visitor.driver.execute_script(slid_in), "the notice in full")
+
+
 def dark(visitor: Visitor) -> None:
     """The spawn page for those who like it dark."""
     visitor.be("alice", "/hub/spawn")
@@ -228,10 +249,11 @@ PICTURES = {
     "spawn-page-why": Picture(why),
     "dark": Picture(dark, dark=True),
     "refused": Picture(refused),
-    "starting": Picture(starting, size=(1200, 480)),
+    "starting": Picture(starting, size=LOW),
     "phone": Picture(spawn_page, size=PHONE),
     "home": Picture(home, size=FLAT),
     "lab": Picture(lab),
+    "notice": Picture(notice, size=LOW),
     "keycloak-login": Picture(login_pictures.at_keycloak, "keycloak", (800, 720)),
     "keycloak-home": Picture(login_pictures.logged_in, "keycloak", FLAT),
     "keycloak-not-linked": Picture(login_pictures.not_linked, "keycloak", FLAT),

@@ -3,6 +3,7 @@
 
 import os
 import shlex
+import sys
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
@@ -38,3 +39,14 @@ c.NbplatformSpawner.help_text = (
 c.LocalSpawner.runtime_directory = f"{folder}/hub/servers"
 c.LocalSpawner.overcommit = 4  # a laptop's memory, promised to several accounts of one person
 c.Spawner.default_url = "/lab"
+
+# The culler with the demo's rules, looking often: shorten `idle: {cull_after: …}` and see it warn and stop.
+c.JupyterHub.services[0]["command"] = [
+    sys.executable,
+    "-m",
+    "nbplatform_spawners.culler",
+    f"--rules-directory={folder}/placement_rules",
+    f"--record-file={folder}/hub/culler.json",
+    "--cull-every=20",
+    "--start-delay=20",
+]

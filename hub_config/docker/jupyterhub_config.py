@@ -7,6 +7,7 @@
 
 import os
 import socket
+import sys
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -93,3 +94,25 @@ c.JupyterHub.template_paths = template_paths
 # JupyterLab, and several servers for one user; the rules' quota says how many.
 c.Spawner.default_url = "/lab"
 c.JupyterHub.allow_named_servers = True
+
+# Stops servers that nobody uses, by the limits that the rules decide (`idle:`), and warns their users before.  It keeps
+# its file where the hub keeps its database.  docs/how-to/culler.md says why it has these rights, and how to try it.
+c.JupyterHub.services = [
+    {
+        "name": "nbplatform-culler",
+        "command": [
+            sys.executable,
+            "-m",
+            "nbplatform_spawners.culler",
+            f"--rules-directory={c.NbplatformSpawner.rules_directory}",
+            "--ssl-enabled=true",  # with the certificates of internal TLS, in `internal-ssl/`
+        ],
+    }
+]
+c.JupyterHub.load_roles = [
+    {
+        "name": "nbplatform-culler",
+        "services": ["nbplatform-culler"],
+        "scopes": ["list:users", "read:servers", "admin:server_state", "access:servers", "delete:servers"],
+    }
+]

@@ -5,6 +5,7 @@
 # in the directory where it may keep its database.  docs/how-to/local-deployment.md does it under systemd.
 
 import os
+import sys
 from pathlib import Path
 
 from nbplatform_spawners.pages import template_paths
@@ -66,3 +67,24 @@ c.JupyterHub.allow_named_servers = True
 # answers while it still looks after them.
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.init_spawners_timeout = 1
+
+# Stops servers that nobody uses, by the limits that the rules decide (`idle:`), and warns their users before.  It keeps
+# its file where the hub keeps its database.  docs/how-to/culler.md says why it has these rights, and how to try it.
+c.JupyterHub.services = [
+    {
+        "name": "nbplatform-culler",
+        "command": [
+            sys.executable,
+            "-m",
+            "nbplatform_spawners.culler",
+            f"--rules-directory={c.NbplatformSpawner.rules_directory}",
+        ],
+    }
+]
+c.JupyterHub.load_roles = [
+    {
+        "name": "nbplatform-culler",
+        "services": ["nbplatform-culler"],
+        "scopes": ["list:users", "read:servers", "admin:server_state", "access:servers", "delete:servers"],
+    }
+]

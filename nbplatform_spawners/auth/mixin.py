@@ -14,6 +14,8 @@ from traitlets import TraitError
 from ..errors import DirectoryUnavailable, NbplatformError, Refusal
 from ..names import bounded, is_safe
 from ..spawners.errors import refuse
+from ..spawners.idle_board import Stop
+from ..spawners.idle_handlers import IDLE_HANDLERS, stops_to_tell
 from ..spawners.stop_form import STOP_HANDLERS
 from .address import browser_address
 from .ended import AccountCheck
@@ -50,8 +52,12 @@ class IdentityMixin(AccountLookup):
             warn_without_key(self.log)
 
     def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
-        """Return the login's addresses, and where pages without JavaScript stop a server.  Called at hub start."""
-        return [*super().get_handlers(app), *STOP_HANDLERS]
+        """Return the login's addresses, those of forms about servers, and the idle culler's.  Called at hub start."""
+        return [*super().get_handlers(app), *STOP_HANDLERS, *IDLE_HANDLERS]
+
+    def stops_to_tell(self, user: Any) -> tuple[Stop, ...]:
+        """Return which servers of a user were stopped, when and why.  Called by the home page, which shows it."""
+        return stops_to_tell(user)
 
     # To override
 

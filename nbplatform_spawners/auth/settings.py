@@ -118,6 +118,19 @@ class IdentitySettings(Authenticator):  # type: ignore[misc]
         """,
     ).tag(config=True)
 
+    account_end_grace = Integer(
+        0,
+        min=0,
+        help="""Seconds that the running servers of an account which has positively ended, is gone or is out of range
+        are left, so that work can be saved; counted from the round of ``account_check_interval`` that finds it.
+        The owner reads the time and the reason on the home page and in the server; an account that is good again
+        in the meantime keeps its servers.  Default: 0, they are stopped at once.
+        Example: ``c.IdentityMixin.account_end_grace = 86400``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
     needs_directory = True
     """Whether :attr:`accounts` must be set; not where the login itself can say everything."""
 

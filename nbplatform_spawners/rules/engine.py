@@ -73,17 +73,34 @@ def decide(book: RuleBook, identity: Identity, *, profile: str | None, now: date
     )
 
 
+def decide_fields(book: RuleBook, identity: Identity, *, profile: str, now: datetime) -> Decision:
+    """Return what the rules grant to a server that runs, in half the time: for whoever asks of thousands.
+
+    The same as :func:`decide` gives, without mounts and environment, and not asking whether a host could serve it.
+
+    Args:
+        book, identity, now: as for :func:`decide`.
+        profile: what is asked for.
+
+    Raises:
+        KeyError: the profile does not exist.
+    """
+    return _decide_profile(book, identity, book.profiles[profile], now, whole=False)
+
+
 def holds(match: Match, identity: Identity, *, profile: str, now: datetime) -> bool:
     """Tell whether a match holds for this identity, profile and aware time."""
     return _holds(match, _subject(identity, profile, now))
 
 
-def _decide_profile(book: RuleBook, identity: Identity, profile: Profile, now: datetime) -> Decision:
+def _decide_profile(
+    book: RuleBook, identity: Identity, profile: Profile, now: datetime, *, whole: bool = True
+) -> Decision:
     layers = _layers(book, identity, profile, now)
     fields = _fields(layers, book.defaults_origin or _NOWHERE, book.defaults)
-    mounts, hidden, lost_mounts = _mounts(layers, identity)
-    env, lost_env = _env(layers, identity)
-    label, message, reason = _verdict(book, profile, fields, layers)
+    mounts, hidden, lost_mounts = _mounts(layers, identity) if whole else ((), (), ())
+    env, lost_env = _env(layers, identity) if whole else ((), ())
+    label, message, reason = _verdict(book, profile, fields, layers, whole)
     return Decision(
         user=identity.name,
         profile=profile.name,
@@ -225,7 +242,7 @@ def _fillings(
 
 
 def _verdict(
-    book: RuleBook, profile: Profile, fields: Mapping[str, Decided], layers: list[_Layer]
+    book: RuleBook, profile: Profile, fields: Mapping[str, Decided], layers: list[_Layer], with_hosts: bool
 ) -> tuple[str | None, str | None, str]:
     """Return the label of a refusal (or None), the site's message and the reason's sentence."""
     allow = fields.get("allow")
@@ -247,7 +264,8 @@ def _verdict(
                 f" your quota is {quota.value}, set by {_named(quota.origin, others)}"
             ),
         )
-    impossible = why_unplaceable(book, profile, {key: found.value for key, found in fields.items()})
+    values = {key: found.value for key, found in fields.items()}
+    impossible = why_unplaceable(book, profile, values) if with_hosts else None
     if impossible:
         return "unplaceable", None, f"unplaceable: {impossible}"
     return None, None, f"allowed by {by}"

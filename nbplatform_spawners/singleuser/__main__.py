@@ -12,7 +12,7 @@ from . import late_gc, lean_import, offer, start
 
 
 def begin(value: str | None) -> None:
-    """Apply what has to be there before anything is imported; the extension does the rest.
+    """Apply what has to be there before anything is imported; the extension, always offered, does the rest.
 
     Args:
         value: of ``NBPLATFORM_SPEEDUPS``; None when it is unset.
@@ -25,8 +25,7 @@ def begin(value: str | None) -> None:
         late_gc.apply()
     if "lean-import" in chosen:
         lean_import.apply()
-    if chosen:
-        offer.apply(os.environ)
+    offer.apply(os.environ)
 
 
 def main() -> Any:

@@ -27,7 +27,7 @@ def apply(environ: MutableMapping[str, str]) -> None:
     try:
         start.until_started(_given_up)
     except RuntimeError as error:
-        start.leave_out(NEEDS_IT, f"nothing could take its extension back: {error}")
+        _say(f"nothing could take its extension back: {error}")
         return
     environ[VARIABLE] = after
     _standing.append(partial(_put_back, environ, before, after))
@@ -42,8 +42,13 @@ def withdraw() -> None:
 def _given_up() -> None:
     if _standing:
         withdraw()
-        if NEEDS_IT in start.chosen:
-            start.leave_out(NEEDS_IT, "the server has not loaded its extension")
+        _say("the server has not loaded its extension")
+
+
+def _say(why: str) -> None:
+    if NEEDS_IT in start.chosen:
+        start.leave_out(NEEDS_IT, why)
+    start.log.warning("the idle culler cannot ask this server what goes on in it: %s", why)
 
 
 def _put_back(environ: MutableMapping[str, str], before: str | None, after: str) -> None:

@@ -1,10 +1,13 @@
-"""What the speed-ups share: which are wanted and in use, what is undone when the server has started, their log."""
+"""What the parts share: which speed-ups are wanted and in use, what is undone after the start, the log, failures."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..names import bounded
 
 LONGEST = 120.0
 """Seconds after which a start counts as over in any case, also where the extension is never loaded."""
@@ -17,6 +20,7 @@ chosen: set[str] = set()
 in_use: list[str] = []
 """Those that act, in the order in which they were applied."""
 
+_failed: set[str] = set()
 _undo: list[Callable[[], None]] = []
 _timer: threading.Timer | None = None
 _lock = threading.Lock()
@@ -27,6 +31,21 @@ def leave_out(name: str, why: str) -> None:
     if name in in_use:
         in_use.remove(name)
     log.warning("speed-up %s leaves itself out: %s", name, why)
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """Have the server go on whatever happens in the block; it is told once for each name.
+
+    Args:
+        what: the name of what is done, of ours.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever it is, the user's server is worth more
+        if what not in _failed:
+            _failed.add(what)
+            log.warning("%s does not work here: %s", what, bounded(repr(error), 300))
 
 
 def until_started(undo: Callable[[], None]) -> None:

@@ -22,6 +22,7 @@ from ..rules.model import RuleBook
 from ..rules.store import RuleStore
 from ..speedups import SPEEDUPS_ENV
 from .asking import find_identity
+from .audit import audited
 from .errors import HostFailed, ServerFailedError, refuse
 from .ledger import Records, Reservations, demand_of, with_idle
 from .metrics import observe_rules
@@ -132,7 +133,7 @@ class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[mis
                 *(",".join(plan.placement.gpus) or "none", plan.generation[:12], plan.reasons.get("allow", "")),
             )
             try:
-                return await self.apply_plan(plan)
+                return audited(self, plan, await self.apply_plan(plan))
             except HostFailed as failed:
                 self._let_go()
                 self.failed_hosts = {**self.failed_hosts, plan.placement.host: failed}
@@ -152,7 +153,7 @@ class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[mis
 
     async def _prepare(self) -> SpawnPlan:
         self._steps.say(5, "Deciding what you may have")
-        identity = await self.find_identity()
+        identity = self._identity = await self.find_identity()
         book = self.book()
         profile = requested_profile(self.user_options, book.profiles)
         decision = decide(book, identity, profile=profile, now=datetime.now(UTC))
@@ -202,7 +203,6 @@ class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[mis
 
         Called by :meth:`prepare`, and by the spawn page.  A backend that knows of more than the hub's records calls
         ``super()`` and adds to it.
-
         """
         return self.records.together(self.reservations)
 

@@ -9,6 +9,7 @@ from jupyterhub.spawner import SpawnException
 from tornado import web
 
 from ..errors import REFUSALS, Refusal
+from .audit import audit_refusal
 from .links import linked
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class HostFailed(Exception):
 
 
 def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
-    """Return the exception for a refused spawn, logged, with the refused options forgotten.
+    """Return the exception for a refused spawn, logged and in the audit file, with its options forgotten.
 
     The hub stores a request's options before the start and repeats them at the next plain start; a refusal must not
     stick, so they are taken back here.
@@ -101,6 +102,7 @@ def refuse(spawner: Spawner, refusal: Refusal) -> SpawnRefused:
         refusal: why.
     """
     spawner.log.warning("refused server=%s reason=%s", spawner._log_name, refusal)
+    audit_refusal(spawner, refusal)
     spawner.user_options = {}
     if spawner.orm_spawner is not None:
         spawner.orm_spawner.user_options = {}

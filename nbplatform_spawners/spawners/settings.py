@@ -71,6 +71,16 @@ class PlatformSettings(Configurable):
         """,
     ).tag(config=True)
 
+    audit_file = Unicode(
+        "",
+        help="""Path of a file to which one JSON object a line is added for each server that is started or refused,
+        and for each that is stopped since its account has ended.  It may be the culler's own audit file.
+        Default: empty, no file.  Example: ``c.NbplatformSpawner.audit_file = "/var/log/jupyterhub/audit.json"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
     speedups = List(
         Enum(SPEEDUPS),
         default_value=list(SPEEDUPS),

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..plan import STATE_VERSION
 from ..rules.units import duration_in_words, format_count, format_size
+from .idle_board import Notice
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Summary:
         idle: how long it may be idle before it may be stopped, in words; empty for no such limit, None when the state
             does not say its limits.
         latest: aware time at which it may be stopped although it is used; None for no such limit.
+        notice: what its owner should know: mostly that it will be stopped, when and why; None for nothing.
+        overdue: whether the notice's time has passed.
+        extend: by how much the owner may put the stop off, in words; empty for not at all.
     """
 
     profile: str
@@ -33,19 +37,24 @@ class Summary:
     age: str
     idle: str | None
     latest: datetime | None
+    notice: Notice | None = None
+    overdue: bool = False
+    extend: str = ""
 
 
-def summary(state: Mapping[str, Any], now: datetime, title: str = "") -> Summary | None:
+def summary(state: Mapping[str, Any], now: datetime, title: str = "", notice: Notice | None = None) -> Summary | None:
     """Return what a server's state says; None for a state that is not one of ours.
 
     Args:
         state: as the spawner's ``get_state`` gives it.
         now: aware time.
         title: of the profile, where it is known.
+        notice: of the idle culler; that the account has ended, which the state says, goes before it.
     """
     if state.get("version") != STATE_VERSION:
         return None
-    since = _time(state.get("started"))
+    since = time_of(state.get("started"))
+    notice = _ended(state.get("ends")) or notice
     limits = state.get("idle") or {}
     idle, longest = _idle_limit(limits, state.get("gpu_count") or 0), limits.get("max_age")
     return Summary(
@@ -56,7 +65,16 @@ def summary(state: Mapping[str, Any], now: datetime, title: str = "") -> Summary
         age=_age(now - since) if since else "",
         idle=None if state.get("idle") is None else "" if idle is None else duration_in_words(idle),
         latest=since + timedelta(seconds=longest) if since and longest is not None else None,
+        notice=notice,
+        overdue=notice is not None and notice.stop_at is not None and notice.stop_at <= now,
+        extend=duration_in_words(notice.extend) if notice is not None and notice.can_extend else "",
     )
+
+
+def _ended(ends: object) -> Notice | None:
+    """Return what a state says of an account that has ended."""
+    at = time_of(ends.get("at")) if isinstance(ends, Mapping) else None
+    return Notice("", "", at, "account", str(ends.get("why") or "")) if isinstance(ends, Mapping) and at else None
 
 
 def _idle_limit(limits: Mapping[str, Any], gpus: int) -> int | None:
@@ -81,7 +99,8 @@ def _facts(state: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((label, value) for label, value in facts.items() if value)
 
 
-def _time(text: object) -> datetime | None:
+def time_of(text: object) -> datetime | None:
+    """Return an ISO 8601 text of a state as a time in UTC; None for anything else."""
     try:
         found = datetime.fromisoformat(str(text))
     except ValueError:

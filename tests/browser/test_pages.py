@@ -242,6 +242,25 @@ def test_home_without_javascript_stops_servers_and_says_what_it_cannot_do(user: 
     assert list(user.servers()) == [""]
 
 
+def test_home_without_javascript_puts_a_stop_off(user: User) -> None:
+    """What the idle culler announced is read there, with why, and the button gives more time, once."""
+    start_two(user.hub)
+    without_javascript(user)
+    about = {"user": "ada", "server": "second", "reason": "idle", "why": "<b>idle</b> for 2 days", "extend": 21600}
+    board = {"notices": [{**about, "stop_at": "2100-01-01T08:00:00+00:00"}]}
+    assert user.hub.api("PUT", "nbplatform/idle", json=board).status == 200
+    user.log_in("ada", "/hub/home")
+    notice = "[data-server=second] [data-nbp=notice]"
+    assert "It will be stopped on 1 January 2100, 08:00 UTC: <b>idle</b> for 2 days." in user.text(notice)
+    assert not user.driver.find_elements(By.CSS_SELECTOR, "[data-server=''] [data-nbp=notice]")
+    user.leave_by("[data-nbp=extend]")
+    assert user.driver.current_url == f"{user.hub.url}/hub/home"
+    assert "1 January 2100, 14:00 UTC" in user.text(notice)
+    assert "You have put this off" in user.text(notice)
+    assert not user.driver.find_elements(By.CSS_SELECTOR, "[data-nbp=extend]")
+    user.hub.api("PUT", "nbplatform/idle", json={})
+
+
 def test_without_javascript_a_start_is_given_up_by_a_form(user: User) -> None:
     """The waiting page's form ends the start, and the next one is judged anew."""
     without_javascript(user)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from nbplatform_spawners.hosts.docker_tls import find_certificates
+from nbplatform_spawners.hosts.proc import children
 from nbplatform_spawners.rules.check import find_warnings
 from nbplatform_spawners.rules.store import load
 from nbplatform_spawners.spawners.docker_fleet import publish_address
@@ -64,6 +65,31 @@ def test_an_orderly_end_of_the_hub_touches_neither_servers_nor_proxy(shipped: De
     shipped.wait_until_ready("ben")
     assert shipped.status("/user/ben/api") == 200
     assert shipped.container("ben")[1]["Id"] == before
+
+
+def culler_of(hub: Deployment) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of the culler that a hub has started."""
+    for pid in children(hub.pid):
+        command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+        if "nbplatform_spawners.culler" in command:
+            pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")[:-1]
+            return command, dict(pair.split("=", 1) for pair in pairs)
+    raise LookupError("the hub has no culler")
+
+
+def test_the_culler_asks_hub_and_servers_by_internal_tls(shipped: Deployment) -> None:
+    """The service that the configuration starts, with its own token and rights, looks at a server with a GPU."""
+    shipped.start_for("ben", "gpu")
+    command, environment = culler_of(shipped)
+    ran = subprocess.run(
+        [*command, "--dry-run"], env=environment, cwd=shipped.folder, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    row = next(line.split() for line in ran.stdout.splitlines() if line.startswith("ben "))
+    assert row[1] == "keep"
+    assert row[5] in ("server", "jupyter"), ran.stdout
+    assert "0 did not answer" in ran.stdout
+    assert "JUPYTERHUB_CRYPT_KEY" not in environment
 
 
 def variables(text: str) -> set[str]:

@@ -50,6 +50,18 @@ numbers = torch.arange(1024, dtype=torch.float64, device="cuda")
 print(json.dumps([torch.cuda.device_count(), torch.cuda.get_device_name(0), (numbers @ numbers).item()]))
 """
 
+USE_PROGRAM = """
+import json, os, time
+from datetime import UTC, datetime
+from nbplatform_spawners.singleuser.gpu_sampler import GpuSampler
+sampler = GpuSampler(os.environ, lambda: datetime.now(UTC))
+sampler.look()
+first, _ = sampler.answer()
+time.sleep(2)
+sampler.look()
+print(json.dumps([first, *sampler.answer()]))
+"""
+
 
 @pytest.fixture(scope="module")
 def host(figures: list[str]) -> Iterator[GpuHost]:
@@ -230,6 +242,19 @@ async def test_the_machine_knows_whose_container_uses_a_gpu(platform: Servers, h
     assert server.lease.id in cgroups(pid)
     (container,) = await server.door.containers()
     assert (container.id, container.user, container.gpus) == (server.lease.id, "alice", (host.gpus[0].uuid,))
+
+
+def test_the_use_of_a_real_gpu_is_read_from_the_drivers_ring(host: GpuHost) -> None:
+    """What a server's own look finds: one GPU of its own, no more seconds than have passed, and nothing twice."""
+    pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": host.gpus[0].uuid}
+    done = subprocess.run([sys.executable, "-c", USE_PROGRAM], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, again, problem = json.loads(done.stdout)
+    assert problem is None
+    assert first["count"] == again["count"] == 1
+    assert 0 <= first["seconds_used"] <= 30
+    assert 0 <= again["seconds_used"] - first["seconds_used"] <= 30
 
 
 def cgroups(pid: int) -> str:

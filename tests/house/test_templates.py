@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "nbplatform_spawners" / "templates"
+PACKAGE = Path(__file__).resolve().parents[2] / "nbplatform_spawners"
+TEMPLATES = PACKAGE / "templates"
 RAW = re.compile(r"\|\s*safe\b|(?:inner|outer)HTML|insertAdjacentHTML|document\.write|autoescape|Markup")
 AS_HTML = [
     ("error.html", "{{ message_html | safe }}"),  # made by spawners/errors.py, which escapes
@@ -23,3 +24,10 @@ def test_only_what_the_package_has_escaped_itself_is_html() -> None:
     assert [
         (name, next((raw for file, raw in AS_HTML if file == name and raw in line), line)) for name, line in found
     ] == (AS_HTML)
+
+
+def test_javascript_sets_words_as_text() -> None:
+    """What JupyterLab is given by us takes nothing as HTML."""
+    paths = sorted(PACKAGE.rglob("*.js"))
+    assert paths
+    assert [(path.name, line) for path in paths for line in path.read_text().splitlines() if RAW.search(line)] == []

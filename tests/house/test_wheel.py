@@ -138,11 +138,11 @@ def test_with_the_extras_of_a_hub_every_entry_point_loads(installed: Installed, 
     }
 
 
-KEPT = (".py", ".html", ".json", ".typed")
+KEPT = (".py", ".html", ".js", ".json", ".typed", ".yaml")
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(installed: Installed) -> None:
-    """Templates, settings, the typing mark and the licence are in it; tests and documents are not."""
+    """Templates, settings, JupyterLab's extension, the typing mark and the licence are in it; tests and docs not."""
     with zipfile.ZipFile(installed.wheel) as archive:
         names = archive.namelist()
     tops = {name.split("/")[0] for name in names}

@@ -18,7 +18,7 @@ import websocket
 
 from tests.components.ports import free_ports
 
-from .hub_double import SCOPE, TOKEN, USER, hub_double
+from .hub_double import SCOPE, SERVER_SCOPE, TOKEN, USER, hub_double
 
 OURS = (sys.executable, "-P", "-m", "nbplatform_spawners.singleuser")
 STOCK = (sys.executable, "-P", "-m", "jupyterhub.singleuser")
@@ -47,12 +47,23 @@ class Server:
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request and return the JSON of its answer."""
-        with requests.Session() as session:
-            session.trust_env = False
-            headers = {"Authorization": f"token {TOKEN}"}
-            answer = session.request(method, self.url + path, json=body, headers=headers, timeout=LIMIT)
+        answer = self.request(method, path, json=body)
         assert answer.status_code < 400, answer.text
         return answer.json() if answer.text else None
+
+    def request(self, method: str, path: str, token: str | None = TOKEN, **options: Any) -> requests.Response:
+        """Send one request and return the answer, whatever it is.
+
+        Args:
+            method: in capitals.
+            path: below the server's address.
+            token: shown as the hub's; None shows none.
+            options: more for ``requests``.
+        """
+        headers = {**({"Authorization": f"token {token}"} if token else {}), **options.pop("headers", {})}
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, self.url + path, headers=headers, timeout=LIMIT, **options)
 
     @contextmanager
     def socket(self, path: str) -> Iterator[websocket.WebSocket]:
@@ -129,7 +140,7 @@ def server_env(hub: str, port: int, home: Path) -> dict[str, str]:
         "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{USER}",
         "JUPYTERHUB_DISABLE_USER_CONFIG": "1",
         "JUPYTERHUB_HOST": "",
-        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([SCOPE]),
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([SERVER_SCOPE, SCOPE]),
         "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
         "JUPYTERHUB_SERVICE_PREFIX": prefix,
         "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",

@@ -58,13 +58,13 @@ def test_upstream_gets_the_arguments_and_gives_the_status(tmp_path: Path) -> Non
 
 
 def test_nothing_heavy_is_imported_before_upstream(tmp_path: Path) -> None:
-    """With no speed-up chosen the command brings its own few modules, nothing of the hub's side and no framework."""
+    """With no speed-up chosen the command brings its own few modules and offers the extension, no more."""
     _, told, _ = run_command(tmp_path, {"NBPLATFORM_SPEEDUPS": ""})
     assert told["heavy"] == []
     floor = {"nbplatform_spawners", "nbplatform_spawners.names", "nbplatform_spawners.speedups"}
     assert {name for name in told["ours"] if "singleuser" not in name} == floor
     assert told["gc"] < 100_000
-    assert told["path"] is None
+    assert told["path"].endswith("nbplatform_spawners/singleuser/config")
 
 
 def test_all_speedups_are_prepared_by_default(tmp_path: Path) -> None:
@@ -131,11 +131,15 @@ def test_the_variable_of_the_path_comes_back_as_it_was() -> None:
 
 
 def test_an_offer_that_nobody_takes_is_taken_back_and_told() -> None:
-    """A server that reads no configuration has no faster kernels: its log says so."""
+    """A server that reads no configuration has no faster kernels and tells the idle culler nothing: its log says so."""
     told, errors = run_lines(
         "from nbplatform_spawners.singleuser import offer, start\n"
         "start.chosen.add('kernel-nodelay')\n"
         "environ = {}\noffer.apply(environ)\nstart.started()\ntell(environ=environ)"
     )
     assert told == {"environ": {}}
-    assert errors == "speed-up kernel-nodelay leaves itself out: the server has not loaded its extension\n"
+    why = "the server has not loaded its extension"
+    assert errors == (
+        f"speed-up kernel-nodelay leaves itself out: {why}\n"
+        f"the idle culler cannot ask this server what goes on in it: {why}\n"
+    )

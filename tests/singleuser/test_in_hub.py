@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
+import requests
 import websocket
 
 from tests.components.hub import Hub, run_cell, run_terminal, running_hub, start_server, stop_server
 from tests.components.need import need
 from tests.components.servers import Door, executed, received, typed
 from tests.hub.conftest import temporary_site
-from tests.hub.site import ACCOUNTS, GROUPS, Site
+from tests.hub.site import ACCOUNTS, GROUPS, PASSWORD, Site
 
 from .servers import wait_for
 from .sockets import nodelay
@@ -88,6 +89,19 @@ def test_the_servers_socket_of_a_terminal_sends_at_once(hub: Hub, door: Door) ->
     with door.socket(f"terminals/websocket/{terminal}") as channel:
         assert typed(channel, "echo typed") == "typed\n"
         assert list(server_sockets(hub).values()).count(True) == 1
+
+
+def test_keeping_a_server_running_needs_the_pages_own_token_against_forgery(hub: Hub) -> None:
+    """A page of the server may ask for more time; one of another site, with the person's cookies, may not."""
+    visitor = hub.login("ada", PASSWORD)
+    assert visitor.get("/user/ada/lab").status == 200
+    extend = "/user/ada/api/nbplatform/extend"
+    assert visitor.script("POST", extend).status == 409
+    with requests.Session() as forged:
+        forged.trust_env = False
+        headers = {"Cookie": visitor.cookies(extend), "Origin": "https://example.org"}
+        assert forged.post(f"{hub.url}{extend}", headers=headers, timeout=60).status_code in (403, 404)
+        assert forged.post(f"{hub.url}{extend}", headers={"Cookie": headers["Cookie"]}, timeout=60).status_code == 403
 
 
 def test_two_kernels_are_two(door: Door) -> None:

@@ -14,6 +14,7 @@ from tornado.web import Application, RequestHandler
 from nbplatform_spawners.singleuser import extension, start
 logging.basicConfig(format="%(levelname).1s %(message)s", level=logging.INFO)
 start.chosen.add("kernel-nodelay")
+extension._answer_the_culler = lambda serverapp: None  # needs a whole application
 def serverapp(rules=(), **settings):
     return SimpleNamespace(web_app=Application(list(rules), **settings), log=logging.getLogger("ServerApp"))
 """

@@ -84,10 +84,11 @@ def test_a_stock_server_waits(tmp_path: Path) -> None:
 
 
 def test_no_speedup_means_a_stock_server(tmp_path: Path) -> None:
-    """With an empty list nothing differs: no extension, no line, the sockets as stock has them."""
+    """With an empty list nothing differs but the answers to the idle culler: the sockets are as stock has them."""
     with running_server(tmp_path, OURS, {"NBPLATFORM_SPEEDUPS": ""}) as server:
         assert kernel_and_terminal(server) == (False, False)
-        assert not re.search(r"speed-up|nbplatform_spawners", server.log())
+        assert "speed-ups in use: none\n" in server.log()
+        assert server.ask("GET", "api/nbplatform/activity")["kernels"]["count"] == 1
 
 
 # id, the variable, what a kernel's and a terminal's socket do, what is told

@@ -114,7 +114,8 @@ def test_every_benchmark_is_there() -> None:
     """Every module of the package adds its own by the decorator."""
     rules = {"decide", "decide_worst", "edit", "reload"}
     servers = {"cell", "spawn", "spawn_p90", "spawn_lab", "spawn_lab_p90"}
-    assert rules | servers <= set(runner.find_benchmarks())
+    culler = {"cull", "second_look", "pass", "pass_asking", "pass_cpu", "verdicts"}
+    assert rules | servers | culler <= set(runner.find_benchmarks())
 
 
 def test_the_median_is_taken_of_all_runs() -> None:

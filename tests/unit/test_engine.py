@@ -11,7 +11,7 @@ import pytest
 from nbplatform_spawners.errors import Refusal
 from nbplatform_spawners.identity import Identity
 from nbplatform_spawners.rules.decision import Decision
-from nbplatform_spawners.rules.engine import decide, holds
+from nbplatform_spawners.rules.engine import decide, decide_fields, holds
 from nbplatform_spawners.rules.model import RuleBook
 from nbplatform_spawners.rules.parse import parse_rules
 
@@ -1060,3 +1060,21 @@ def test_a_decision_is_frozen_with_its_fields() -> None:
         found.allowed = False  # type: ignore[misc]
     with pytest.raises(TypeError):
         found.fields["allow"] = found.fields["memory"]  # type: ignore[index]
+
+
+def test_fields_alone_are_the_same_fields() -> None:
+    """Whoever asks of thousands of running servers gets the whole decision's fields, label and reason."""
+    book = parse_rules({"site.yaml": RULES_OF_FIELDS})
+    for name in ("ada", "ben"):
+        identity = Identity(name, 1001, 1000, {"users": 1000}, "users", f"/home/{name}")
+        whole = decide(book, identity, profile="cpu", now=NOON)
+        alone = decide_fields(book, identity, profile="cpu", now=NOON)
+        assert alone == dataclasses.replace(whole, mounts=(), env=())
+        assert whole.mounts
+
+
+RULES_OF_FIELDS = b"""\
+profiles: {cpu: {title: CPU, mounts: [{source: "/data/{username}"}]}}
+rules: [{name: ada, match: {users: [ada]}, allow: true, idle: {cull_after: 1d}}]
+defaults: {memory: 4G, env: {A: b}}
+"""

@@ -10,7 +10,7 @@ import pytest
 from nbplatform_spawners.hosts.admit import Holding, Placement
 from nbplatform_spawners.identity import Identity
 from nbplatform_spawners.mounts import Mount
-from nbplatform_spawners.plan import STATE_KEYS, STATE_VERSION, SpawnPlan, holding_from_state, make_plan
+from nbplatform_spawners.plan import PLANNED_KEYS, STATE_VERSION, SpawnPlan, holding_from_state, make_plan
 from nbplatform_spawners.rules.decision import Decided, DecidedEnv, DecidedMount, Decision
 from nbplatform_spawners.rules.model import Origin
 
@@ -91,6 +91,7 @@ def test_a_plan_holds_everything_a_backend_needs() -> None:
         generation="3f9c",
         gpus=1,
         idle={"cull_after_gpu": 86400},
+        allowed_by=RULE,
     )
     assert plan() == expected
 
@@ -137,7 +138,7 @@ def test_the_state_is_versioned_and_holds_no_secret() -> None:
         "started": "2026-11-23T11:00:00+00:00",
         "reason": "allowed by rule 'deep learning may use GPUs'",
     }
-    assert tuple(state) == STATE_KEYS
+    assert tuple(state) == PLANNED_KEYS
     assert TOKEN not in json.dumps(state)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from nbplatform_spawners.spawners.idle_board import Notice
 from nbplatform_spawners.spawners.status import Summary, summary
 
 STARTED = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -100,3 +101,29 @@ def test_an_age_is_said_in_two_units_at_most(seconds: int, words: str) -> None:
     found = summary(STATE, STARTED + timedelta(seconds=seconds))
     assert found is not None
     assert found.age == words
+
+
+NOTICE = Notice("ada", "", NOW + timedelta(hours=2), "idle", "idle for a day", extend=21600)
+
+
+def test_a_notice_says_whether_it_can_be_put_off() -> None:
+    """By how much, in words; and whether its time has passed."""
+    found = summary(STATE, NOW, notice=NOTICE)
+    assert found is not None
+    assert (found.notice, found.overdue, found.extend) == (NOTICE, False, "6 hours")
+    late = summary(STATE, NOW + timedelta(hours=3), notice=replace(NOTICE, extended=True))
+    assert late is not None
+    assert (late.overdue, late.extend) == (True, "")
+    assert (told().notice, told().overdue, told().extend) == (None, False, "")
+
+
+def test_an_account_that_has_ended_goes_before_every_other_notice() -> None:
+    """It cannot be put off; what is no such note in the state is left out."""
+    ends = {"at": "2026-11-25T12:00:00+00:00", "why": "account 'ada': it ended"}
+    found = summary({**STATE, "ends": ends}, NOW, notice=NOTICE)
+    assert found is not None
+    stop_at = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    assert found.notice == Notice("", "", stop_at, "account", "account 'ada': it ended")
+    assert found.extend == ""
+    for broken in ({}, {"at": "soon"}, "yes", None):
+        assert told(ends=broken).notice is None

@@ -1,0 +1,100 @@
+"""The culler's Prometheus metrics.  What is unknown has no series, never a 0."""
+
+from __future__ import annotations
+
+from collections import Counter as Count
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from .examine import Seen
+
+_SECONDS_AN_HOUR = 3600.0
+_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+
+class Metrics:
+    """What Prometheus is told; each culler has a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._last_gpu: dict[str, float] = {}
+        self._last_pass: float | None = None
+        ours = "nbplatform_culler_"
+        self.servers = Gauge(
+            f"{ours}servers",
+            "Running servers, by class and by what was decided",
+            ["class", "verdict"],
+            registry=self.registry,
+        )
+        self.unknown = Gauge(f"{ours}unanswered_servers", "Servers that did not answer", registry=None)
+        self.off = Gauge(f"{ours}no_longer_allowed_servers", "Servers that the rules no longer allow", registry=None)
+        self.idle_gpus = Gauge(
+            f"{ours}idle_gpu_busy_kernel_servers", "Servers with a busy kernel and an idle GPU", registry=None
+        )
+        self.held = Counter(f"{ours}gpu_hours_held", "Hours for which GPUs were held", registry=self.registry)
+        self.used = Counter(f"{ours}gpu_hours_used", "Hours of full use of GPUs", registry=self.registry)
+        self.warnings = Counter(f"{ours}warnings", "Users warned of a stop", ["reason"], registry=self.registry)
+        self.extensions = Counter(f"{ours}extensions", "Stops that users put off", registry=self.registry)
+        self.stops = Counter(
+            f"{ours}stops", "Stops, by reason and outcome", ["reason", "outcome"], registry=self.registry
+        )
+        self.passes = Histogram(f"{ours}pass_seconds", "How long a pass took", registry=self.registry, buckets=_BUCKETS)
+        self.failures = Counter(f"{ours}failed_passes", "Passes that could not be made", registry=self.registry)
+        self.last = Gauge(f"{ours}last_pass_timestamp_seconds", "When the last good pass ended", registry=None)
+        self.rules_bad = Gauge(
+            f"{ours}rules_bad", "1 while the rule files are bad, 0 while they are good", registry=None
+        )
+        self._known: set[Gauge] = set()
+
+    def tell(self, gauge: Gauge, value: float) -> None:
+        """Set one of the gauges that have no series as long as nobody knows their value."""
+        gauge.set(value)
+        if gauge not in self._known:
+            self._known.add(gauge)
+            self.registry.register(gauge)
+
+    def serve(self, ip: str, port: int) -> None:
+        """Answer Prometheus.
+
+        Args:
+            ip, port: where.
+
+        Raises:
+            OSError: somebody else listens there.
+        """
+        start_http_server(port, addr=ip, registry=self.registry)
+
+    def note_servers(self, seen: Sequence[Seen], passed: float) -> None:
+        """Note what a pass found.
+
+        Args:
+            seen: every running server.
+            passed: seconds on a clock that only goes forward.
+        """
+        self.servers.clear()
+        for (kind, found), count in Count((_class(one), one.verdict.kind) for one in seen).items():
+            self.servers.labels(kind, found).set(count)
+        self.tell(self.unknown, sum(one.unanswered is not None for one in seen))
+        self.tell(self.off, sum(one.standing.off is not None for one in seen))
+        self.tell(self.idle_gpus, sum(one.idle_gpu for one in seen))
+        if self._last_pass is not None:
+            held = sum(one.server.gpu_count for one in seen) * (passed - self._last_pass)
+            self.held.inc(max(held, 0) / _SECONDS_AN_HOUR)
+        self._last_pass = passed
+        self._note_use({one.server.key: one.activity.gpu_seconds for one in seen})
+
+    def _note_use(self, told: dict[str, float | None]) -> None:
+        """Add what each server's GPUs did since it was asked last; what it did before we knew it is not ours."""
+        for key, seconds in told.items():
+            if seconds is None:
+                continue
+            before = self._last_gpu.get(key)
+            if before is not None and seconds > before:
+                self.used.inc((seconds - before) / _SECONDS_AN_HOUR)
+            self._last_gpu[key] = seconds
+        self._last_gpu = {key: seconds for key, seconds in self._last_gpu.items() if key in told}
+
+
+def _class(seen: Seen) -> str:
+    return "gpu" if seen.server.gpu_count else "cpu"

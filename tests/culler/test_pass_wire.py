@@ -1,0 +1,402 @@
+"""Whole passes against a hub and servers at the wire that are slow, wrong, silent or lying, and a clock that is set."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httputil import HTTPServerRequest
+
+from nbplatform_spawners.culler.limits import Options
+from nbplatform_spawners.culler.server_api import ServerApi
+from nbplatform_spawners.culler.service import NotOurHub
+
+from .hub_double import TOKEN, FakeServer, HubDouble
+from .site import DAY, HOUR, Culler, Jumps, Wanted, culler, until
+
+LIMITS = {"cull_after": 3 * 86400, "warn_before": 7200, "busy_max": 6 * 86400, "extend": 21600}
+STATE = {"version": 1, "profile": "cpu", "gpus": [], "gpu_count": 0, "idle": {**LIMITS, "warn_before": 0}}
+WARNED = {**STATE, "idle": LIMITS}
+LONG, SHORT = 4 * 86400.0, 60.0
+"""Seconds without use: too many, and few."""
+
+
+def server(user: str, idle: float = LONG, **more: Any) -> FakeServer:
+    """A server that runs for a month and that the hub takes for used, as one with an open page."""
+    return FakeServer(user, **{"idle": idle, "age": 30 * 86400.0, "state": STATE, **more})
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Any:
+    """Makes a culler of a hub at the wire."""
+
+    @asynccontextmanager
+    async def made(hub: HubDouble, **wanted: Any) -> AsyncIterator[Culler]:
+        asked = Wanted(
+            **{
+                "token": TOKEN,
+                "servers": ServerApi,
+                "server_limit": 1.0,
+                "stop_timeout": 1.0,
+                "audit": tmp_path / "audit",
+                **wanted,
+            }
+        )
+        async with culler(hub.url, tmp_path / "culler.json", asked) as one:
+            yield one
+
+    return made
+
+
+# Servers that do not answer as they should
+
+SILENT = (
+    *("error", "garbage", "no HTTP", "huge", "endless", "redirects", "never", "drips", "refuses"),
+    *("something else", "wrong types", "resets"),
+)
+ANSWERING = ("quick", "slow", "jupyter", "jupyter without terminals")
+
+
+async def test_a_server_that_cannot_be_asked_is_kept_and_counted(there: Any) -> None:
+    """However it fails to answer: it is said once, and hinders no other; those that answer are stopped."""
+    servers = [server(mode.replace(" ", "-").lower(), mode=mode) for mode in SILENT + ANSWERING]
+    with HubDouble(servers) as hub:
+        async with there(hub) as one:
+            seen = await one.make_pass()
+            for mode in SILENT:
+                found = seen[mode.replace(" ", "-").lower(), ""]
+                assert (found.verdict.kind, found.unanswered is not None) == ("keep", True), mode
+            assert sorted(user for user, _ in hub.stopped) == sorted(mode.replace(" ", "-") for mode in ANSWERING)
+            metrics = one.one.tellers.metrics
+            assert metrics.registry.get_sample_value("nbplatform_culler_unanswered_servers") == len(SILENT)
+        assert hub.lured == []
+
+
+async def test_what_does_not_answer_is_stopped_where_the_administrator_says_so(there: Any) -> None:
+    """``unanswered_max`` beyond its limit, by what was known of it before."""
+    silent = [server("new", mode="never", age=2 * 86400.0), server("old", mode="never")]
+    with HubDouble(silent) as hub:
+        async with there(hub, options=Options(unanswered_max=86400)) as one:
+            await one.make_pass()
+        assert hub.stopped == [("old", "")]
+
+
+class WakesUp(HubDouble):
+    """Its servers answer another way once they were asked."""
+
+    wakes: FakeServer
+    becomes = ""
+    idle = LONG
+
+    async def _as_server(self, request: HTTPServerRequest, got: str) -> None:
+        await super()._as_server(request, got)
+        self.wakes.mode, self.wakes.idle = self.becomes or self.wakes.mode, self.idle
+
+
+# What it does at the second look; how its stop ends, whether its user was there
+SECOND_LOOKS = {
+    "it is used": ("quick", SHORT, "came back"),
+    "it is silent": ("never", LONG, "silent"),
+    "it answers nonsense": ("wrong types", LONG, "silent"),
+    "it is idle": ("quick", LONG, "stopped"),
+}
+
+
+@pytest.mark.parametrize(("mode", "idle", "outcome"), SECOND_LOOKS.values(), ids=SECOND_LOOKS)
+async def test_the_second_look_decides(there: Any, mode: str, idle: float, outcome: str) -> None:
+    """A server is stopped when it is idle then, too; one that cannot be asked then has not come back."""
+    with WakesUp([server("ada")]) as hub:
+        hub.wakes, hub.becomes, hub.idle = hub.people["ada"][""], mode, idle
+        async with there(hub) as one:
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): outcome}
+        assert hub.stopped == ([("ada", "")] if outcome == "stopped" else [])
+        assert hub.boards[-1]["stops"] == [] or outcome == "stopped"
+
+
+# A clock that is set
+
+
+async def test_a_clock_that_jumps_stops_nobody(there: Any) -> None:
+    """Three days forward and back again: nobody had these days, and they count against nobody."""
+    with HubDouble([server("ada", SHORT, mode="quick"), server("ben", SHORT, mode="never", age=SHORT)]) as hub:
+        async with there(hub, clock=Jumps(), options=Options(unanswered_max=1)) as one:
+            for jump in (0 * DAY, 3 * DAY + HOUR, 0 * DAY):
+                one.clock.by = jump
+                assert {found.verdict.kind for found in (await one.make_pass()).values()} == {"keep"}
+        assert hub.stopped == []
+
+
+async def test_a_server_with_a_clock_of_its_own_is_judged_by_its_own(there: Any) -> None:
+    """What it says is moved by how far its clock is off, so that neither a fast nor a slow one matters."""
+    skews = {"ahead": 5 * 86400.0, "behind": -5 * 86400.0}
+    servers = [
+        server(f"{name}-{kind}", idle, skew=skew) for name, skew in skews.items() for kind, idle in KINDS.items()
+    ]
+    with HubDouble(servers) as hub:
+        async with there(hub) as one:
+            await one.make_pass()
+        assert sorted(hub.stopped) == [("ahead-idle", ""), ("behind-idle", "")]
+
+
+KINDS = {"idle": LONG, "used": SHORT}
+
+
+# Stops
+
+
+async def test_a_hub_that_lies_about_a_stop_is_not_believed(there: Any, tmp_path: Path) -> None:
+    """It says 204 and the server runs on: the stop has failed, nobody is told of one, the next pass tries again."""
+    with HubDouble([server("ada")]) as hub:
+        hub.stops_lie = True
+        async with there(hub) as one:
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): "failed"}
+            assert hub.boards[-1]["stops"] == []
+            hub.stops_lie = False
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): "stopped"}
+        assert [stop["user"] for stop in hub.boards[-1]["stops"]] == ["ada"]
+    outcomes = [json.loads(line)["event"]["outcome"] for line in (tmp_path / "audit").read_text().splitlines()]
+    assert outcomes == ["failure", "success"]
+
+
+async def test_a_stop_that_goes_on_is_waited_for(there: Any) -> None:
+    """The hub says 202: it is stopped when it has gone, and not before."""
+    with HubDouble([server("ada")], stop_delay=0.6, slow_after=0.1) as hub:
+        async with there(hub, stop_timeout=20.0) as one:
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): "stopped"}
+        assert hub.stopped == [("ada", "")]
+
+
+async def test_a_stop_that_hangs_fails_and_its_user_is_told_when_it_is_gone_after_all(there: Any) -> None:
+    """The next pass finds it gone."""
+    with HubDouble([server("ada"), server("ben", SHORT)], stop_delay=3.0, slow_after=0.1) as hub:
+        async with there(hub, stop_timeout=0.5) as one:
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): "failed"}
+            await until(lambda: hub.server("ada") is None)
+            await one.make_pass()
+        told = [stop["user"] for board in hub.boards for stop in board["stops"]]
+        assert told == ["ada"]
+
+
+class OneSlowStop(HubDouble):
+    """One user's server takes until all others are gone."""
+
+    async def _stopped(self, stopped: FakeServer, remove: bool) -> None:
+        if stopped.user == "slow":
+            await until(lambda: not any(mine for name, mine in self.people.items() if name != "slow"))
+        await super()._stopped(stopped, remove)
+
+
+@pytest.mark.parametrize("at_once", [1, 10])
+async def test_one_slow_stop_delays_no_other(there: Any, at_once: int) -> None:
+    """It ends only when every other server has gone: were any of them waiting for it, none would end."""
+    servers = [server("slow"), *(server(f"user{number}") for number in range(15))]
+    with OneSlowStop(servers) as hub:
+        async with there(hub, concurrency=at_once, stop_timeout=30.0) as one:
+            await one.make_pass()
+            assert set(one.outcomes.values()) == {"stopped"}
+        assert len(hub.stopped) == len(servers)
+        assert hub.stopped[-1] == ("slow", "")
+
+
+class Orderly(HubDouble):
+    """Notes in which order lists and stops were asked for."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.order: list[str] = []
+
+    async def _as_hub(self, request: HTTPServerRequest, path: str) -> None:
+        if request.method == "DELETE" or path == "/users":
+            self.order.append("stop" if request.method == "DELETE" else "page")
+        await super()._as_hub(request, path)
+
+
+async def test_of_5000_servers_exactly_the_idle_ones_are_stopped(there: Any) -> None:
+    """A tenth is idle; all pages are read before the first stop, and stops under way at once are bounded."""
+    servers = [server(f"user{number:04d}", SHORT if number % 10 else LONG) for number in range(5000)]
+    with Orderly(servers, others=[f"away{number}" for number in range(500)], stop_delay=0.02) as hub:
+        async with there(hub, server_limit=30.0, stop_timeout=60.0) as one:
+            await one.make_pass()
+        assert sorted(hub.stopped) == [(f"user{number:04d}", "") for number in range(0, 5000, 10)]
+        assert 1 < hub.most_stops <= 10
+        assert "page" not in hub.order[hub.order.index("stop") :]
+        assert hub.order.count("page") > 1
+        assert hub.server_tokens == {f"token {one.token}" for one in servers}
+
+
+HUB_TROUBLE = (
+    "dies in page 2",
+    "error",
+    "unavailable",
+    "endless",
+    "garbage",
+    "loops",
+    "elsewhere",
+    "resets",
+    "wrong types",
+)
+
+
+@pytest.mark.parametrize("mode", HUB_TROUBLE)
+async def test_a_list_that_is_not_whole_stops_nobody(there: Any, mode: str) -> None:
+    """The hub dies in the middle of the list, or sends another: no pass is made, and the next one is whole."""
+    servers = [server(f"user{number:03d}") for number in range(120)]
+    with HubDouble(servers) as hub:
+        async with there(hub) as one:
+            hub.mode = mode
+            assert await one.service.make_pass() is False
+            assert hub.counts["stop"] == hub.counts["activity"] == 0
+            hub.mode = ""
+            await one.make_pass()
+        assert len(hub.stopped) == 120
+
+
+# What a hub may send about a server
+
+HOSTILE_STATES: dict[str, Any] = {
+    "none": None,
+    "a list": [1],
+    "of another version": {"version": 99, "idle": {"cull_after": 1}},
+    "a number for GPUs": {**STATE, "gpus": 7, "gpu_count": None},
+    "a text for GPUs": {**STATE, "gpus": "all", "gpu_count": "many"},
+    "a text for limits": {**STATE, "idle": "3d"},
+    "limits of wrong types": {**STATE, "idle": {"cull_after": "soon", "warn_before": [], "max_age": {}, "extend": -5}},
+    "limits beyond all times": {**STATE, "idle": {"cull_after": 10**18, "max_age": 10**18, "warn_before": 10**18}},
+    "an end of nonsense": {**STATE, "ends": {"at": "tomorrow", "why": 7}},
+    "an end at no time": {**STATE, "ends": []},
+    "an end of time": {**STATE, "ends": {"at": "9999-12-31T23:59:59-14:00", "why": "x"}},
+    "extended at nonsense": {**STATE, "extend_asked": {"at": 1}},
+}
+
+
+class StrangeState(FakeServer):
+    """Its spawner noted something strange."""
+
+    def model(self, begun: datetime) -> dict[str, Any]:
+        """Return the hub's model of it."""
+        return {**super().model(begun), "state": [*HOSTILE_STATES.values()][int(self.user.removeprefix("user"))]}
+
+
+async def test_one_strange_state_hinders_no_pass(there: Any) -> None:
+    """Whatever a state holds, the servers beside it are judged, and no GPU or limit is made up."""
+    servers = [StrangeState(f"user{number}", idle=LONG) for number in range(len(HOSTILE_STATES))]
+    with HubDouble([*servers, server("last")]) as hub:
+        async with there(hub) as one:
+            await one.make_pass()
+            assert one.outcomes["last", ""] == "stopped"
+
+
+HOSTILE_TIMES = [
+    "",
+    "never",
+    "0001-01-01T00:00:00",
+    "9999-12-31T23:59:59.999999-14:00",
+    "2026-13-40T99:00:00Z",
+    7,
+    None,
+]
+
+
+class OddTimes(HubDouble):
+    """Says odd times of a server's start and last activity."""
+
+    def _model(self, name: str) -> bytes:
+        model = json.loads(super()._model(name))
+        if name.startswith("odd"):
+            for one in model["servers"].values():
+                one["started"] = one["last_activity"] = HOSTILE_TIMES[int(name.removeprefix("odd"))]
+        return json.dumps(model).encode()
+
+
+async def test_odd_times_of_the_hub_hinder_no_pass(there: Any) -> None:
+    """A start that is no time is no reason to stop, and none to leave the others."""
+    servers = [server(f"odd{number}", SHORT) for number in range(len(HOSTILE_TIMES))]
+    with OddTimes([*servers, server("last")]) as hub:
+        async with there(hub, options=Options(max_age=10**9)) as one:
+            await one.make_pass()
+        assert ("last", "") in hub.stopped
+
+
+NAMES = ["o'neil", "a b", "ü", "<b>x</b>", "%2e%2e", "a/b", "x\n[E] forged", "ada@example.org", "\u202eada", "?q=1#f"]
+
+
+async def test_names_of_any_form_are_asked_and_stopped(there: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Each as itself and no other; no name breaks a line of the log."""
+    caplog.set_level("INFO")
+    servers = [server(name, name=other) for name in NAMES for other in ("", name)]
+    with HubDouble(servers) as hub:
+        async with there(hub, stop_timeout=10.0) as one:
+            await one.make_pass()
+        assert sorted(hub.stopped) == sorted((name, other) for name in NAMES for other in ("", name))
+    assert not any("\n" in record.getMessage() for record in caplog.records)
+
+
+# A culler that ends in the middle
+
+
+async def test_a_culler_that_ends_during_its_stops_tells_the_reason_at_its_next_start(there: Any) -> None:
+    """What it had begun is gone: its user is told why; what still runs was not stopped, and nobody is told so."""
+    with HubDouble([server("ada"), server("ben", SHORT)], stop_delay=1.0) as hub:
+        async with there(hub, stop_timeout=30.0) as one:
+            task = asyncio.ensure_future(one.make_pass())
+            await until(lambda: hub.counts["stop"])
+            task.cancel()
+            await asyncio.wait({task})
+        assert [stop for board in hub.boards for stop in board["stops"]] == []
+        await until(lambda: hub.server("ada") is None)
+        async with there(hub) as one:
+            await one.make_pass()
+        (told,) = [stop for board in hub.boards for stop in board["stops"]]
+        assert (told["user"], told["reason"]) == ("ada", "idle")
+
+
+async def test_a_hub_without_our_handlers_is_culled_as_upstream_does_it(there: Any) -> None:
+    """Its own figure decides; no server is asked, and nothing is told."""
+    servers = [server("ada", hub_idle=LONG), server("ben", hub_idle=SHORT)]
+    with HubDouble(servers, with_ask=False) as hub:
+        async with there(hub) as one:
+            await one.make_pass()
+        assert hub.stopped == [("ada", "")]
+        assert hub.counts["activity"] == 0
+        assert hub.server_tokens == set()
+
+
+async def test_the_pages_are_told_everything_again_when_the_hub_is_new(there: Any) -> None:
+    """Another epoch: it knows nothing of what was told before."""
+    with HubDouble([server("ada"), server("ben", 3 * 86400.0 - 3600, state=WARNED)]) as hub:
+        async with there(hub) as one:
+            await one.make_pass()
+            hub.epoch = "epoch-2"
+            await one.make_pass()
+        last = hub.boards[-1]
+        assert (last["epoch"], [stop["user"] for stop in last["stops"]]) == (None, ["ada"])
+        assert [(notice["user"], notice["extended"]) for notice in last["notices"]] == [("ben", False)]
+        assert datetime.fromisoformat(last["notices"][0]["stop_at"]) > datetime.now(UTC)
+
+
+UPSTREAMS = ("list:users", "read:servers", "delete:servers")
+
+
+@pytest.mark.parametrize("with_ask", [True, False], ids=["our hub", "another hub"])
+async def test_the_scopes_of_upstreams_culler_do_on_a_hub_that_is_not_ours(there: Any, with_ask: bool) -> None:
+    """Ours asks for two more, and one without them ends with their names before it does anything."""
+    with HubDouble([server("ada", hub_idle=LONG)], with_ask=with_ask) as hub:
+        hub.scopes = UPSTREAMS
+        async with there(hub) as one:
+            if with_ask:
+                with pytest.raises(NotOurHub, match="lacks admin:server_state access:servers; it needs"):
+                    await one.make_pass()
+            else:
+                await one.make_pass()
+        assert hub.stopped == ([] if with_ask else [("ada", "")])
