@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .activity import Activity
+from .activity import Activity, last_active
 from .clock import Clock
 from .hub_api import Door, HubApi, HubError
 from .limits import LimitsFinder, Standing
@@ -132,6 +132,8 @@ class Examiner:
                 doors = await self.hub.ask([(one.server.user, one.server.name) for one in seen])
             except HubError as error:
                 return [self._silent(one, f"the hub gives no key: {error}") for one in seen]
+        if doors is None and self.can_ask:  # it could before: whatever answers there now is no reason to trust less
+            return [self._silent(one, "the hub gives no key any more") for one in seen]
         if doors is None:
             self.can_ask = False
             return [self.first(one.server, limits) for one in seen]
@@ -164,6 +166,7 @@ class Examiner:
     ) -> Seen:
         now = self.clock.now()
         asked = [one for one in (activity.extend_asked, server.time_of("extend_asked")) if one is not None]
+        used = last_active(activity, standing.limits.busy_max, now)
         activity = replace(activity, extend_asked=max(asked, default=None))
         since = self.memory.off_since(server, standing.off is not None, now)
         off = Off(since, standing.off, self.wishes.no_longer_allowed) if since and standing.off else None
@@ -173,6 +176,7 @@ class Examiner:
             with_gpu=server.gpu_count > 0,
             unanswered=unanswered,
             warned=self.memory.warned(server),
+            first_asked=self.memory.first_asked(server, activity.extend_asked, used),
             ends=server.ends,
             off=off,
             outages=self.memory.outages,

@@ -76,6 +76,23 @@ class Memory:
         else:
             self.record.warned[server.key] = at.isoformat()
 
+    def first_asked(self, server: Running, asked: datetime | None, used: datetime | None) -> datetime | None:
+        """Return when the user first asked to put off this stop; later ones change nothing.
+
+        Args:
+            server: whose stop.
+            asked: when they asked last; None for never.
+            used: when it was last used: what was asked before was about another stop.
+        """
+        first = time_of(self.record.asked.get(server.key))
+        if asked is None or (used is not None and asked < used):
+            self.record.asked.pop(server.key, None)
+            return None
+        if first is not None and first <= asked and (used is None or first >= used):
+            return first
+        self.record.asked[server.key] = asked.isoformat()
+        return asked
+
     def off_since(self, server: Running, is_off: bool, now: datetime) -> datetime | None:
         """Return since when the rules no longer allow a server; None when they do."""
         if not is_off:

@@ -63,6 +63,7 @@ class Server:
         with_gpu: it holds a GPU.
         unanswered: why it could not be asked; None where it answered, or where nobody asks servers.
         warned: when its user was last warned of a stop.
+        first_asked: when its user first asked to put off a stop, since it was last used.
         ends: when and why it ends with its account; None for an account that is good.
         off: set when the rules no longer allow it.
         outages: spans in which nobody could use it.
@@ -73,6 +74,7 @@ class Server:
     with_gpu: bool = False
     unanswered: str | None = None
     warned: datetime | None = None
+    first_asked: datetime | None = None
     ends: tuple[datetime, str] | None = None
     off: Off | None = None
     outages: tuple[tuple[datetime, datetime], ...] = ()
@@ -169,14 +171,14 @@ def _kept_off(server: Server, found: Verdict) -> Verdict:
 def _ends(server: Server, limits: Limits, idle: float | None, now: datetime) -> Iterator[_End]:
     """Yield every reason for a stop that will come true if nothing changes."""
     if limits.idle is not None and idle is not None:
-        end = _idle_end(server, limits, limits.idle, now + timedelta(seconds=limits.idle - idle))
+        end = _idle_end(server, limits, limits.idle, idle, now)
         if end is not None:
             yield end
     if limits.max_age is not None and server.started is not None:
         warn = min(limits.warn_before, limits.max_age // 2)
         at, why = server.started + timedelta(seconds=limits.max_age), f"it ran for {duration_in_words(limits.max_age)}"
         why += ", the longest that a server may run" + _by(limits, "max_age")
-        yield _extended(_End("max_age", why, at, limits.max_age, warn, limits.extend), server)
+        yield _extended(_End("max_age", why, at, limits.max_age, warn, limits.extend), server, now)
     if server.ends is not None:
         yield _End("account", server.ends[1], server.ends[0], None, _long_before(server.ends[0], now))
     if server.off is not None and server.off.action == "stop":
@@ -184,7 +186,8 @@ def _ends(server: Server, limits: Limits, idle: float | None, now: datetime) -> 
         yield _End("not-allowed", server.off.why, at, None, limits.warn_before)
 
 
-def _idle_end(server: Server, limits: Limits, limit: int, at: datetime) -> _End | None:
+def _idle_end(server: Server, limits: Limits, limit: int, idle: float, now: datetime) -> _End | None:
+    at = now + timedelta(seconds=limit - idle)
     why = (
         f"{'a GPU server' if server.with_gpu else 'a server'} idle for {duration_in_words(limit)}{_by(limits, 'idle')}"
     )
@@ -194,15 +197,24 @@ def _idle_end(server: Server, limits: Limits, limit: int, at: datetime) -> _End 
         at += timedelta(seconds=limits.unanswered_max)
         why += ", which does not answer"
     end = _End("idle", why, at, limit, min(limits.warn_before, limit // 2), limits.extend)
-    return _extended(end, server)
+    return _extended(end, server, now)
 
 
-def _extended(end: _End, server: Server) -> _End:
-    """Return the end put off, where the user asked for it after the warning began; asking twice moves nothing."""
-    asked = server.activity.extend_asked
-    if not end.extend or asked is None or asked < end.at - timedelta(seconds=end.warn_before):
+def _extended(end: _End, server: Server, now: datetime) -> _End:
+    """Return the end put off, where the user asked for it after the warning began.
+
+    An idle server goes on from when its user first asked: they may have been told late.  Its longest life does not: who
+    works in it could ask again and again.
+    """
+    is_idle = end.reason == "idle"
+    asked = server.first_asked if is_idle and server.first_asked is not None else server.activity.extend_asked
+    if not end.extend or asked is None:
         return end
-    return replace(end, at=end.at + timedelta(seconds=end.extend), extended=True)
+    lost = (now - asked).total_seconds() - idle_seconds(asked, now, server.outages) if is_idle else 0.0
+    if asked < end.at - timedelta(seconds=end.warn_before + lost):
+        return end
+    begin = max(end.at, asked) if is_idle else end.at
+    return replace(end, at=begin + timedelta(seconds=end.extend), extended=True)
 
 
 def _after_warning(end: _End, warned: datetime | None, now: datetime) -> datetime:

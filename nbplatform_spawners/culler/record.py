@@ -25,7 +25,7 @@ SAY_EVERY = 60.0
 """Seconds between two lines of one that waits for its turn."""
 _PAUSE = 0.2
 _MAX_BROKEN = 10
-_TIMES = ("known", "warned", "off")
+_TIMES = ("known", "warned", "asked", "off")
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Record:
         outages: ``[from, to]`` each: when nobody could work.
         known: key of a running server to when it was last used.
         warned: key of a running server to when its user was warned.
+        asked: key of a running server to when its user first asked to put its stop off.
         stops: ``{user, server, at, reason, why, told, …}`` each, the latest for each server.
         off: key of a running server to when the rules were first seen not to allow it.
         other: what a newer version keeps beside these; kept as it is.
@@ -48,6 +49,7 @@ class Record:
     outages: list[list[str]] = field(default_factory=list)
     known: dict[str, str] = field(default_factory=dict)
     warned: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     stops: list[dict[str, Any]] = field(default_factory=list)
     off: dict[str, str] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)

@@ -372,6 +372,17 @@ async def test_a_hub_without_our_handlers_is_culled_as_upstream_does_it(there: A
         assert hub.server_tokens == set()
 
 
+async def test_a_hub_that_could_give_keys_is_not_taken_for_another(there: Any) -> None:
+    """Something else answers there for a moment: nobody is stopped by the hub's own figure for that."""
+    with HubDouble([server("ada", SHORT, hub_idle=LONG)]) as hub:
+        async with there(hub) as one:
+            await one.make_pass()
+            hub.with_ask = False
+            one.memory.record.known.clear()
+            await one.make_pass()
+        assert hub.stopped == []
+
+
 async def test_the_pages_are_told_everything_again_when_the_hub_is_new(there: Any) -> None:
     """Another epoch: it knows nothing of what was told before."""
     with HubDouble([server("ada"), server("ben", 3 * 86400.0 - 3600, state=WARNED)]) as hub:

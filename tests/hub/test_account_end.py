@@ -44,7 +44,7 @@ def rounds(hub: Hub) -> None:
 
 
 def test_an_account_that_ends_has_its_grace(own_site: Site) -> None:
-    """Told when and why, over a restart of the hub; taken back when it is good again; else stopped when its time came."""
+    """Told when and why, over a restart of the hub; taken back when it is good again; else stopped in time."""
     site = own_site
     log = f"c.JupyterHub.log_level = 'DEBUG'\nc.NbplatformSpawner.audit_file = '{site.top}/audit.json'\n"
     config = site.config + log

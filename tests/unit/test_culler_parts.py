@@ -124,6 +124,16 @@ def test_a_stop_that_did_not_come_about_is_forgotten(memory: Memory) -> None:
     assert memory.stops() == []
 
 
+def test_the_first_request_to_put_a_stop_off_counts(memory: Memory) -> None:
+    """Later ones change nothing; use of the server makes room for a new one."""
+    used = NOW - DAY
+    assert memory.first_asked(server(), None, used) is None
+    assert memory.first_asked(server(), NOW, used) == NOW
+    assert memory.first_asked(server(), NOW + DAY, used) == NOW
+    assert memory.first_asked(server(), NOW + DAY, NOW + DAY / 2) == NOW + DAY
+    assert memory.first_asked(server(), NOW + DAY, NOW + 2 * DAY) is None
+
+
 def test_since_when_a_server_is_not_allowed_is_kept(memory: Memory) -> None:
     """The time runs from the first sight on, and anew when the rules allowed it in between."""
     assert memory.off_since(server(), True, NOW) == NOW

@@ -129,6 +129,32 @@ def test_an_extension_of_an_earlier_pause_moves_nothing() -> None:
     assert not verdict(replace(idle(0), activity=activity), USUAL, NOW).extended
 
 
+def test_who_was_told_late_gets_the_whole_extension() -> None:
+    """A limit that was cut has passed long ago: the extension counts from when it was asked for."""
+    told = replace(idle(20 * HOUR), warned=ago(600))
+    cut = Limits(idle=4 * HOUR, warn_before=HOUR, extend=6 * HOUR)
+    asked = replace(told, activity=Activity(last=ago(20 * HOUR), extend_asked=ago(5)), first_asked=ago(300))
+    found = verdict(asked, cut, NOW)
+    assert (found.kind, found.extended, found.at) == ("keep", True, ago(300) + timedelta(hours=6))
+
+
+def test_the_longest_life_is_put_off_once_though_it_is_used() -> None:
+    """Work goes on in the server, and asking again near the new end moves nothing."""
+    limits = Limits(max_age=10 * DAY, warn_before=2 * HOUR, extend=6 * HOUR)
+    for asked in (ago(HOUR), ago(0)):
+        server = Server(ago(10 * DAY + HOUR), Activity(last=NOW, extend_asked=asked), first_asked=asked)
+        found = verdict(server, limits, NOW)
+        assert (found.extended, found.at) == (True, NOW + timedelta(hours=5))
+
+
+def test_an_outage_after_it_was_asked_for_takes_no_extension_away() -> None:
+    """The stop moves by the outage, what was asked for stands."""
+    outage = ((ago(10 * HOUR), ago(0)),)
+    activity = Activity(last=ago(33 * HOUR), extend_asked=ago(10 * HOUR + 60))
+    found = verdict(replace(idle(0, outages=outage), activity=activity), USUAL, NOW)
+    assert (found.extended, found.at) == (True, NOW + timedelta(hours=7))
+
+
 def test_who_extended_is_warned_again() -> None:
     """The warning before the extension does not count for the later stop."""
     server = replace(idle(0), activity=Activity(last=ago(29 * HOUR), extend_asked=ago(6 * HOUR)), warned=ago(7 * HOUR))
