@@ -175,9 +175,9 @@ def _add_state(event: Event, state: Mapping[str, Any]) -> None:
         if isinstance(state.get(key), str) and state[key]:
             ours[key] = _text(state[key])
     for key in ("gpu_count", "memory"):
-        if _is_whole(state.get(key)):
+        if _is_whole(state.get(key)) and state[key]:  # 0: no GPU, no limit of memory
             ours[key] = state[key]
-    if isinstance(state.get("gpus"), list | tuple):
+    if isinstance(state.get("gpus"), list | tuple) and state["gpus"]:
         ours["gpus"] = _texts(state["gpus"])
     if isinstance(state.get("idle"), Mapping):
         ours["limits"] = _limits(state["idle"])

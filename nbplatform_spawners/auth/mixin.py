@@ -53,11 +53,13 @@ class IdentityMixin(AccountLookup):
 
     def get_handlers(self, app: Any) -> list[tuple[Any, ...]]:
         """Return the login's addresses, those of forms about servers, and the idle culler's.  Called at hub start."""
+        if hasattr(app, "template_vars"):  # a page about somebody's server has its owner as ``user``, whoever looks
+            app.template_vars.setdefault("nbplatform_viewer", lambda viewer: viewer)
         return [*super().get_handlers(app), *STOP_HANDLERS, *IDLE_HANDLERS]
 
-    def stops_to_tell(self, user: Any) -> tuple[Stop, ...]:
-        """Return which servers of a user were stopped, when and why.  Called by the home page, which shows it."""
-        return stops_to_tell(user)
+    def stops_to_tell(self, user: Any, server: str | None = None) -> tuple[Stop, ...]:
+        """Return which servers of a user, or which one, were stopped, when and why.  Called by pages that show it."""
+        return stops_to_tell(user, server)
 
     # To override
 

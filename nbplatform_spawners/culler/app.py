@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
-import inspect
 import logging
+import math
 import os
 import signal
 import ssl
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +17,7 @@ from ..errors import BadFile
 from ..event_file import EventFile
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
+from .checked_settings import TOKEN, CheckedSettings, WrongSettings
 from .clock import Clock
 from .examine import Examiner, Wishes
 from .hub_api import HubApi, HubError
@@ -37,20 +36,11 @@ from .tell import Teller
 from .upstream_settings import UpstreamSettings
 from .users import UserLimits, cull_users
 
-TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the name of a variable
 _STOPS_AT_ONCE = 200
 """Requests for stops that may be under way, slow ones included."""
 
 
-_USAGE = 2
-_TRAITLETS_OWN = ("help", "help-all", "show-config", "show-config-json")
-
-
-class WrongSettings(Exception):
-    """The settings do not fit together; one sentence."""
-
-
-class IdleCuller(CullerSettings):
+class IdleCuller(CheckedSettings):
     """Stops notebook servers that nobody uses: warned, looked at again, several at once, by the limits of the rules.
 
     Runs as a service of the hub; with --dry-run it prints what it would do and does nothing.
@@ -84,26 +74,15 @@ class IdleCuller(CullerSettings):
     metrics: Metrics
     _store: RuleStore | None = None
 
-    def parse_command_line(self, argv: Any = None) -> None:
-        """Read the command line.  Called by traitlets, which lets an option that is unknown pass with a warning."""
-        known = {*self.aliases, *self.flags, *_TRAITLETS_OWN}
-        options = [text[2:].partition("=")[0] for text in argv or sys.argv[1:] if text.startswith("--")]
-        for option in options:
-            if "." not in option and option not in known:
-                self.log.critical("there is no option --%s%s", option[:80], _meant(option, known, "--"))
-                self.exit(_USAGE)
-        super().parse_command_line(argv)
-
     def start(self) -> None:
         """Run.  Called by traitlets after the command line was read; ends the process with its status."""
         if self.generate_config:
             sys.stdout.write(self.generate_config_file())
             return
         path = Path(self.config_file)
-        self.load_config_file(path.name, path=str(path.parent))
         try:
-            self._check_file(path)
-            self._check()
+            self.load(path)
+            self.check()
             record = self._record()  # before the loop: a signal ends one that waits for another culler
             asyncio.run(self._until_told_to_end(record))
         except (WrongSettings, NotOurHub, HubError) as error:
@@ -173,7 +152,7 @@ class IdleCuller(CullerSettings):
 
     async def _one(self, one: Pass, service: Service) -> None:
         """Make one pass, or only look, and print the table."""
-        await service.meet()
+        await service.meet(math.inf)  # nobody was to be there in between: that is no outage
         if self.dry_run:
             await service.check_scopes([scope for scope in SCOPES if scope != "delete:servers"])
             await one.look()
@@ -208,29 +187,6 @@ class IdleCuller(CullerSettings):
             self._store.start()
         self.metrics.tell(self.metrics.rules_bad, self._store.problem is not None)
         return self._store.book
-
-    def _check_file(self, path: Path) -> None:
-        """Check that what was configured is there and known: a setting that is misspelt must not pass in silence."""
-        if not path.exists() and "config_file" in self.cli_config.get("IdleCuller", {}):
-            raise WrongSettings(f"there is no configuration file {path}")
-        known = self.trait_names(config=True)
-        for name in self.config.get("IdleCuller", {}):
-            if name not in known:
-                raise WrongSettings(f"there is no setting IdleCuller.{name}{_meant(name, known, '')}")
-
-    def _check(self) -> None:
-        if not self.url:
-            raise WrongSettings("there is no address of the hub's API: set JUPYTERHUB_API_URL, or --url")
-        if not os.environ.get(TOKEN):
-            raise WrongSettings(f"there is no token: run this as a service of the hub, or set {TOKEN}")
-        if inspect.iscoroutinefunction(self.cull_arbiter_hook):
-            raise WrongSettings("cull_arbiter_hook must be a plain function")
-        if self.cull_users and not self.timeout:
-            raise WrongSettings("--cull-users needs --timeout: after how many seconds users are deleted")
-        least = {"timeout": 0, "max_age": 0, "concurrency": 1, "cull_every": 1, "start_delay": 0, "unanswered_max": 0}
-        for name, number in {**least, "stop_timeout": 1, "pass_timeout": 1, "api_page_size": 0}.items():
-            if getattr(self, name) < number:
-                raise WrongSettings(f"{name} must be at least {number}, got {getattr(self, name)}")
 
     def _hub(self, concurrency: int, tls: ssl.SSLContext | None) -> HubApi:
         try:
@@ -284,11 +240,6 @@ class IdleCuller(CullerSettings):
             return None
         limits = UserLimits(self.timeout, self.max_age or None, self.cull_admin_users)
         return lambda: cull_users(hub, limits, self.clock.now(), self.log)
-
-
-def _meant(name: str, known: Iterable[str], before: str) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {before}{close[0]}?" if close else ""
 
 
 def main() -> None:

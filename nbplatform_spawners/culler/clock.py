@@ -49,5 +49,12 @@ def outage(last: Contact | None, here: Contact, failed: bool, longest: float) ->
     gone = (here.at - last.at).total_seconds()
     if failed or (last.passed is None and gone > longest):
         return last.at, here.at
-    jumped = gone - (here.passed - last.passed) if last.passed is not None and here.passed is not None else 0.0
-    return (here.at - timedelta(seconds=jumped), here.at) if jumped > JUMP else None
+    ahead = jumped(last, here)
+    return (here.at - timedelta(seconds=ahead), here.at) if ahead > JUMP else None
+
+
+def jumped(last: Contact, here: Contact) -> float:
+    """Return by how many seconds the time of day went ahead of the time that passed; negative where it went back."""
+    if last.passed is None or here.passed is None:
+        return 0.0
+    return (here.at - last.at).total_seconds() - (here.passed - last.passed)

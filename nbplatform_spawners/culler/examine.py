@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .activity import Activity, last_active
+from ..names import bounded
+from .activity import Activity
 from .clock import Clock
 from .hub_api import Door, HubApi, HubError
 from .limits import LimitsFinder, Standing
@@ -17,9 +19,10 @@ from .models import Running, find
 from .policy import Kind, Limits, Off, Server, Verdict, verdict
 from .server_api import ServerApi, Unanswered
 
+log = logging.getLogger("IdleCuller")
 DOORS_AT_ONCE = 20
 """Servers for which the hub is asked for tokens in one request: it makes them one after the other."""
-ASKED_AT_ONCE = 20
+PARTS_AT_ONCE = 3
 DOOR_HOLDS = 200.0
 """Seconds for which a server's token, which is good for 300, is used again."""
 
@@ -89,6 +92,10 @@ class Examiner:
         self.can_ask: bool | None = None
         """Whether the hub lets us ask servers; None as long as nobody knows."""
 
+    def begin(self) -> None:
+        """Begin a pass: a hub that had no handlers of ours may be another by now."""
+        self.can_ask = self.can_ask or None
+
     def first(self, server: Running, limits: LimitsFinder) -> Seen:
         """Judge a server by what is known of it without asking."""
         standing = limits.standing(server)
@@ -105,8 +112,13 @@ class Examiner:
     async def look(self, seen: Sequence[Seen], limits: LimitsFinder) -> list[Seen]:
         """Ask servers, and judge them anew by what they say."""
         parts = [seen[begin : begin + DOORS_AT_ONCE] for begin in range(0, len(seen), DOORS_AT_ONCE)]
-        free = asyncio.Semaphore(ASKED_AT_ONCE)
-        asked = await asyncio.gather(*(self._look_at(part, limits, free) for part in parts))
+        turn = asyncio.Semaphore(PARTS_AT_ONCE)
+
+        async def one(part: Sequence[Seen]) -> list[Seen]:
+            async with turn:  # door and question together: a token must not grow old behind servers that hang
+                return await self._look_at(part, limits)
+
+        asked = await asyncio.gather(*(one(part) for part in parts))
         return [one for part in asked for one in part]
 
     async def again(self, seen: Seen, limits: LimitsFinder) -> Seen | None:
@@ -118,20 +130,19 @@ class Examiner:
         server = find(await self.hub.user(seen.server.user), seen.server)
         if server is None or server.pending or not server.ready:
             return None
-        fresh, free = replace(limits, now=self.clock.now()), asyncio.Semaphore(1)
+        fresh = replace(limits, now=self.clock.now())
         again = self.first(server, fresh)
         if seen.door is not None and self.clock.passed() - seen.opened < DOOR_HOLDS:
-            return await self._ask(replace(again, opened=seen.opened), seen.door, free)
-        return (await self._look_at([again], fresh, free))[0]
+            return await self._ask(replace(again, opened=seen.opened), seen.door)
+        return (await self._look_at([again], fresh))[0]
 
-    async def _look_at(self, seen: Sequence[Seen], limits: LimitsFinder, free: asyncio.Semaphore) -> list[Seen]:
+    async def _look_at(self, seen: Sequence[Seen], limits: LimitsFinder) -> list[Seen]:
         if self.can_ask is False:
             return [self.first(one.server, limits) for one in seen]
-        async with free:
-            try:
-                doors = await self.hub.ask([(one.server.user, one.server.name) for one in seen])
-            except HubError as error:
-                return [self._silent(one, f"the hub gives no key: {error}") for one in seen]
+        try:
+            doors = await self.hub.ask([(one.server.user, one.server.name) for one in seen])
+        except HubError as error:
+            return [self._silent(one, f"the hub gives no key: {error}") for one in seen]
         if doors is None and self.can_ask:  # it could before: whatever answers there now is no reason to trust less
             return [self._silent(one, "the hub gives no key any more") for one in seen]
         if doors is None:
@@ -140,20 +151,23 @@ class Examiner:
         self.can_ask, opened = True, self.clock.passed()
         by_server = {(door.user, door.server): door for door in doors}
         found = ((replace(one, opened=opened), by_server.get((one.server.user, one.server.name))) for one in seen)
-        return list(await asyncio.gather(*(self._ask(one, door, free) for one, door in found)))
+        return list(await asyncio.gather(*(self._ask(one, door) for one, door in found)))
 
-    async def _ask(self, seen: Seen, door: Door | None, free: asyncio.Semaphore) -> Seen:
+    async def _ask(self, seen: Seen, door: Door | None) -> Seen:
         if door is None:
             return self._silent(seen, "the hub says that it does not run")
-        async with free:
-            answer = await self.servers.ask(door, self.clock.now)
+        answer = await self.servers.ask(door, self.clock.now)
         if isinstance(answer, Unanswered):
             return self._silent(seen, answer.why, door)
         self.memory.note_used(seen.server, answer.last)
         return replace(self._judge(seen.server, seen.standing, answer, door=door), opened=seen.opened)
 
     def _silent(self, seen: Seen, why: str, door: Door | None = None) -> Seen:
-        return self._judge(seen.server, seen.standing, seen.activity, unanswered=why, door=door)
+        known = [one for one in (seen.activity.last, seen.server.last_activity) if one is not None]
+        activity = replace(
+            seen.activity, last=max(known, default=None)
+        )  # the hub's figure is a bound, and nobody says less
+        return self._judge(seen.server, seen.standing, activity, unanswered=why, door=door)
 
     def _judge(
         self,
@@ -166,7 +180,6 @@ class Examiner:
     ) -> Seen:
         now = self.clock.now()
         asked = [one for one in (activity.extend_asked, server.time_of("extend_asked")) if one is not None]
-        used = last_active(activity, standing.limits.busy_max, now)
         activity = replace(activity, extend_asked=max(asked, default=None))
         since = self.memory.off_since(server, standing.off is not None, now)
         off = Off(since, standing.off, self.wishes.no_longer_allowed) if since and standing.off else None
@@ -176,7 +189,7 @@ class Examiner:
             with_gpu=server.gpu_count > 0,
             unanswered=unanswered,
             warned=self.memory.warned(server),
-            first_asked=self.memory.first_asked(server, activity.extend_asked, used),
+            promise=self.memory.promise(server),
             ends=server.ends,
             off=off,
             outages=self.memory.outages,
@@ -191,7 +204,13 @@ class Examiner:
         if self.wishes.arbiter is None:
             return limits
         since = server.last_activity or server.started
-        idle = since is not None and self.wishes.arbiter(
-            inactive=now - since, inactive_limit=self.wishes.timeout, server=dict(server.model)
-        )
+        if since is None:
+            return replace(limits, idle=None)
+        try:
+            idle = self.wishes.arbiter(
+                inactive=now - since, inactive_limit=self.wishes.timeout, server=dict(server.model)
+            )
+        except Exception as error:  # noqa: BLE001 - the site's own function: one server must not end the pass
+            log.warning("cull_arbiter_hook failed for user=%s: %s", bounded(server.user), bounded(repr(error), 200))
+            idle = False
         return replace(limits, idle=0 if idle else None, warn_before=0)

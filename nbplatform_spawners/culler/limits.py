@@ -67,6 +67,8 @@ class LimitsFinder:
     def standing(self, server: Running) -> Standing:
         """Return the limits of a server."""
         noted = server.state.get("idle")
+        if self.book is not None and not server.shows_state:
+            return Standing(Limits(), "start")  # the hub does not show it: nobody knows whose limits these would be
         if self.book is None or not server.state:
             return self._noted(server, noted)
         profile = str(server.state.get("profile"))

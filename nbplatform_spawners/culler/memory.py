@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from .clock import Contact, outage
 from .models import Running, time_of
-from .policy import Verdict
-from .record import Record
+from .policy import Told, Verdict
+from .record import MAX_OUTAGES, Record
+
+TOUCH = timedelta(seconds=60)
+"""Outages with less between them are one."""
 
 
 class Memory:
@@ -43,9 +46,9 @@ class Memory:
             longest: see :func:`.clock.outage`.
         """
         found = outage(self._contact, here, self._failed, longest)
-        if found is not None:
-            self.record.outages.append([moment.isoformat() for moment in found])
-            self.outages = self._outages()
+        if found is not None or (self._contact is not None and here.at < self._contact.at):
+            self.outages = merged((*self.outages, *([found] if found else ())), here.at)
+            self.record.outages[:] = [[moment.isoformat() for moment in span] for span in self.outages]
         self._contact, self._failed = here, False
         self.record.contact = here.at.isoformat()
         return found
@@ -73,25 +76,23 @@ class Memory:
         """Note a warning, or that it was taken back."""
         if at is None:
             self.record.warned.pop(server.key, None)
+            self.record.promised.pop(server.key, None)
         else:
             self.record.warned[server.key] = at.isoformat()
 
-    def first_asked(self, server: Running, asked: datetime | None, used: datetime | None) -> datetime | None:
-        """Return when the user first asked to put off this stop; later ones change nothing.
-
-        Args:
-            server: whose stop.
-            asked: when they asked last; None for never.
-            used: when it was last used: what was asked before was about another stop.
-        """
-        first = time_of(self.record.asked.get(server.key))
-        if asked is None or (used is not None and asked < used):
-            self.record.asked.pop(server.key, None)
+    def promise(self, server: Running) -> Told | None:
+        """Return what the user was told of this server's stop."""
+        told, since = self.record.promised.get(server.key), self.warned(server)
+        at = None if told is None else time_of(told["at"])
+        if told is None or at is None or since is None:
             return None
-        if first is not None and first <= asked and (used is None or first >= used):
-            return first
-        self.record.asked[server.key] = asked.isoformat()
-        return asked
+        return Told(told["reason"], at, since, told["extend"], bool(told.get("extended")))
+
+    def note_promise(self, server: Running, verdict: Verdict) -> None:
+        """Note what the user is told of this server's stop."""
+        if verdict.at is not None:
+            said = {"reason": verdict.reason, "at": verdict.at.isoformat()}
+            self.record.promised[server.key] = {**said, "extend": verdict.can_extend, "extended": verdict.extended}
 
     def off_since(self, server: Running, is_off: bool, now: datetime) -> datetime | None:
         """Return since when the rules no longer allow a server; None when they do."""
@@ -146,3 +147,19 @@ class Memory:
     def _forget_stop(self, server: Running) -> None:
         same = (server.user, server.name)
         self.record.stops[:] = [one for one in self.record.stops if (one.get("user"), one.get("server")) != same]
+
+
+def merged(spans: Iterable[tuple[datetime, datetime]], now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+    """Return spans in order, those that touch as one, without what lies in the future.
+
+    Where there are too many, the oldest are joined over what lies between: nobody's time is counted that did not.
+    """
+    found: list[tuple[datetime, datetime]] = []
+    for begin, end in sorted((begin, min(end, now)) for begin, end in spans):
+        if found and begin <= found[-1][1] + TOUCH:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        elif begin < end:
+            found.append((begin, end))
+    while len(found) > MAX_OUTAGES:
+        found[:2] = [(found[0][0], found[1][1])]
+    return tuple(found)

@@ -78,22 +78,22 @@ class Metrics:
         self.tell(self.unknown, sum(one.unanswered is not None for one in seen))
         self.tell(self.off, sum(one.standing.off is not None for one in seen))
         self.tell(self.idle_gpus, sum(one.idle_gpu for one in seen))
-        if self._last_pass is not None:
-            held = sum(one.server.gpu_count for one in seen) * (passed - self._last_pass)
-            self.held.inc(max(held, 0) / _SECONDS_AN_HOUR)
+        between = 0.0 if self._last_pass is None else max(passed - self._last_pass, 0.0)
+        self.held.inc(sum(one.server.gpu_count for one in seen) * between / _SECONDS_AN_HOUR)
         self._last_pass = passed
-        self._note_use({one.server.key: one.activity.gpu_seconds for one in seen})
+        self._note_use(seen, between)
 
-    def _note_use(self, told: dict[str, float | None]) -> None:
-        """Add what each server's GPUs did since it was asked last; what it did before we knew it is not ours."""
-        for key, seconds in told.items():
-            if seconds is None:
-                continue
-            before = self._last_gpu.get(key)
-            if before is not None and seconds > before:
-                self.used.inc((seconds - before) / _SECONDS_AN_HOUR)
-            self._last_gpu[key] = seconds
-        self._last_gpu = {key: seconds for key, seconds in self._last_gpu.items() if key in told}
+    def _note_use(self, seen: Sequence[Seen], between: float) -> None:
+        """Add what each server's GPUs did since the last pass: at most what it holds could do, whatever it says."""
+        told = {one.server.key: one for one in seen if one.activity.gpu_seconds is not None}
+        for key, one in told.items():
+            before, now = self._last_gpu.get(key), one.activity.gpu_seconds or 0.0
+            if before is not None:
+                gain = min(max(now - before, 0.0), one.server.gpu_count * between)
+                self.used.inc(gain / _SECONDS_AN_HOUR)
+            self._last_gpu[key] = now
+        running = {one.server.key for one in seen}
+        self._last_gpu = {key: seconds for key, seconds in self._last_gpu.items() if key in running}
 
 
 def _class(seen: Seen) -> str:

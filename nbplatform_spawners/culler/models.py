@@ -25,6 +25,7 @@ class Running:
         pending: what the hub is doing with it; None for nothing.
         ready: it runs and has a route.
         state: as the spawner noted it; empty for one that is not ours, or where the hub does not show it.
+        shows_state: whether the hub shows the state, which takes a scope of its own.
         model: as the hub gave it, for the hook that upstream's culler has.
     """
 
@@ -35,6 +36,7 @@ class Running:
     pending: str | None
     ready: bool
     state: Mapping[str, Any] = field(default_factory=dict)
+    shows_state: bool = True
     model: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -90,6 +92,7 @@ def _running(user: str, name: str, model: Mapping[str, Any]) -> Running:
         pending=str(model["pending"]) if model.get("pending") else None,
         ready=bool(model.get("ready", model.get("url"))),
         state=state if isinstance(state, Mapping) and state.get("version") == STATE_VERSION else {},
+        shows_state="state" in model,
         model=model,
     )
 

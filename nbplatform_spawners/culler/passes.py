@@ -11,6 +11,7 @@ from datetime import timedelta
 from ..event_file import EventFile
 from ..names import bounded
 from ..rules.model import RuleBook
+from .clock import JUMP, Contact, jumped
 from .examine import Examiner, Seen
 from .hub_api import HubError
 from .limits import LimitsFinder, Options
@@ -24,6 +25,10 @@ SAME_TIME = timedelta(seconds=90)
 """A stop that moves by less is the same stop: its user is not told again."""
 BREATH = 200
 """Servers that are judged before others in this process get a turn."""
+
+
+class ClockJumped(Exception):
+    """The clock was set while a pass was under way: what it knows of idle times is wrong."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class Pass:
         Raises:
             HubError: the hub cannot be asked.
         """
+        self.examiner.begin()
         users = await self.examiner.hub.users()
         running = [server for user in users for server in running_servers(user)]
         limits = LimitsFinder(self.book(), self.options, self.clock.now())
@@ -93,6 +99,10 @@ class Pass:
             self.seen = [self.examiner.first(one.server, limits) for one in seen]
         else:
             self.seen = [looked.get(one.server.key, one) for one in seen]
+        for one in self.seen if self.log.isEnabledFor(logging.DEBUG) else ():
+            self.log.debug(
+                "%s: %s idle=%s at=%s", _named(one.server), one.verdict.kind, one.verdict.idle, one.verdict.at
+            )
         return self.seen, limits
 
     def _is_asked(self, seen: Seen) -> bool:
@@ -110,8 +120,12 @@ class Pass:
 
         Raises:
             HubError: the hub cannot be asked; nothing was done.
+            ClockJumped: the clock was set meanwhile; nothing was done.
         """
+        begun = Contact(self.clock.now(), self.clock.passed())
         seen, limits = await self.look()
+        if abs(jumped(begun, Contact(self.clock.now(), self.clock.passed()))) > JUMP:
+            raise ClockJumped
         self.memory.settle_stops(one.server for one in seen)
         self.memory.forget_others((one.server for one in seen), self.clock.now())
         self.tellers.metrics.note_servers(seen, self.clock.passed())
@@ -162,10 +176,13 @@ class Pass:
                 self._say("warning", one)
                 if not one.verdict.told:
                     self.memory.note_warned(one.server, self.clock.now())
+            self.memory.note_promise(one.server, one.verdict)
         over = [servers[key] for key in servers.keys() - standing.keys() if self.memory.warned(servers[key].server)]
         over = [one for one in over if one.verdict.kind == "keep" and one.unanswered is None]
         for one in over:
-            self.log.info("%s is used again and keeps running", _named(one.server))
+            used, warned = one.activity.last, self.memory.warned(one.server)
+            why = "is used again" if one.activity.busy or (used and warned and used > warned) else "has more time now"
+            self.log.info("%s %s and keeps running", _named(one.server), why)
             self.memory.note_warned(one.server, None)
         self._told = standing
         await asyncio.gather(*(self._notify(one) for one in standing.values()), *(self._notify(one) for one in over))

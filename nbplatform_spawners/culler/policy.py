@@ -54,6 +54,25 @@ class Off:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What the user of a server was told of its stop: that holds, whatever limits are edited to.
+
+    Attributes:
+        reason: of the stop.
+        at: when it was to come.
+        since: when they were told.
+        extend: seconds by which they could put it off.
+        extended: they had put it off.
+    """
+
+    reason: str
+    at: datetime
+    since: datetime
+    extend: int = 0
+    extended: bool = False
+
+
+@dataclass(frozen=True)
 class Server:
     """What the policy knows of a running server.  Aware times.
 
@@ -63,7 +82,7 @@ class Server:
         with_gpu: it holds a GPU.
         unanswered: why it could not be asked; None where it answered, or where nobody asks servers.
         warned: when its user was last warned of a stop.
-        first_asked: when its user first asked to put off a stop, since it was last used.
+        promise: what its user was told of its stop, since it was last used.
         ends: when and why it ends with its account; None for an account that is good.
         off: set when the rules no longer allow it.
         outages: spans in which nobody could use it.
@@ -74,7 +93,7 @@ class Server:
     with_gpu: bool = False
     unanswered: str | None = None
     warned: datetime | None = None
-    first_asked: datetime | None = None
+    promise: Told | None = None
     ends: tuple[datetime, str] | None = None
     off: Off | None = None
     outages: tuple[tuple[datetime, datetime], ...] = ()
@@ -141,7 +160,7 @@ def verdict(server: Server, limits: Limits, now: datetime) -> Verdict:
     ends = list(_ends(server, limits, idle, now))
     if not ends:
         return _kept_off(server, Verdict("keep", idle=idle))
-    first = min(ends, key=lambda end: end.at)
+    first = min((_promised(end, server) for end in ends), key=lambda end: end.at)
     told = server.warned is not None and server.warned >= first.at - timedelta(seconds=first.warn_before)
     at = _after_warning(first, server.warned if told else None, now)
     due = now >= at
@@ -188,9 +207,10 @@ def _ends(server: Server, limits: Limits, idle: float | None, now: datetime) -> 
 
 def _idle_end(server: Server, limits: Limits, limit: int, idle: float, now: datetime) -> _End | None:
     at = now + timedelta(seconds=limit - idle)
-    why = (
-        f"{'a GPU server' if server.with_gpu else 'a server'} idle for {duration_in_words(limit)}{_by(limits, 'idle')}"
-    )
+    what = "a GPU server" if server.with_gpu else "a server"
+    why = f"{what} idle for {duration_in_words(limit)}{_by(limits, 'idle')}"
+    if not limit:
+        why = f"{what} that this site takes for idle"
     if server.unanswered is not None:
         if limits.unanswered_max is None:
             return None  # silence alone stops nobody
@@ -201,20 +221,27 @@ def _idle_end(server: Server, limits: Limits, limit: int, idle: float, now: date
 
 
 def _extended(end: _End, server: Server, now: datetime) -> _End:
-    """Return the end put off, where the user asked for it after the warning began.
-
-    An idle server goes on from when its user first asked: they may have been told late.  Its longest life does not: who
-    works in it could ask again and again.
-    """
-    is_idle = end.reason == "idle"
-    asked = server.first_asked if is_idle and server.first_asked is not None else server.activity.extend_asked
+    """Return the end put off, where the user asked for it after the warning began; asking twice moves nothing."""
+    asked = server.activity.extend_asked
     if not end.extend or asked is None:
         return end
-    lost = (now - asked).total_seconds() - idle_seconds(asked, now, server.outages) if is_idle else 0.0
+    # An outage after it was asked for moves the end of an idle server, and with it the warning.
+    lost = (now - asked).total_seconds() - idle_seconds(asked, now, server.outages) if end.reason == "idle" else 0.0
     if asked < end.at - timedelta(seconds=end.warn_before + lost):
         return end
-    begin = max(end.at, asked) if is_idle else end.at
-    return replace(end, at=begin + timedelta(seconds=end.extend), extended=True)
+    return replace(end, at=end.at + timedelta(seconds=end.extend), extended=True)
+
+
+def _promised(end: _End, server: Server) -> _End:
+    """Return the end not sooner than the user was told it would come, with what they were offered and took."""
+    told, asked = server.promise, server.activity.extend_asked
+    if told is None or told.reason != end.reason:
+        return end
+    taken = told.extend > 0 and asked is not None and asked >= told.since
+    at = told.at + timedelta(seconds=told.extend if taken else 0)
+    if at <= end.at:
+        return end
+    return replace(end, at=at, extended=end.extended or told.extended or taken)
 
 
 def _after_warning(end: _End, warned: datetime | None, now: datetime) -> datetime:

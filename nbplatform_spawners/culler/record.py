@@ -25,7 +25,7 @@ SAY_EVERY = 60.0
 """Seconds between two lines of one that waits for its turn."""
 _PAUSE = 0.2
 _MAX_BROKEN = 10
-_TIMES = ("known", "warned", "asked", "off")
+_TIMES = ("known", "warned", "off")
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Record:
         outages: ``[from, to]`` each: when nobody could work.
         known: key of a running server to when it was last used.
         warned: key of a running server to when its user was warned.
-        asked: key of a running server to when its user first asked to put its stop off.
+        promised: key of a running server to what its user was told of its stop: ``{reason, at, extend, extended}``.
         stops: ``{user, server, at, reason, why, told, …}`` each, the latest for each server.
         off: key of a running server to when the rules were first seen not to allow it.
         other: what a newer version keeps beside these; kept as it is.
@@ -49,7 +49,7 @@ class Record:
     outages: list[list[str]] = field(default_factory=list)
     known: dict[str, str] = field(default_factory=dict)
     warned: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
+    promised: dict[str, dict[str, Any]] = field(default_factory=dict)
     stops: list[dict[str, Any]] = field(default_factory=list)
     off: dict[str, str] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Record:
         """Return what the file holds; waits as long as another process has it open.
 
         A file that cannot be understood is moved aside, as ``NAME.broken``, and said: the culler then goes on with
-        nothing remembered, which stops nobody earlier.
+        nothing remembered, which warns users anew and forgets outages.
 
         Args:
             path: of the file; it need not exist, its folder must.
@@ -135,8 +135,8 @@ class Record:
         """
         recent = [span for span in self.outages if read_time(span[1]) > now - OUTAGES_KEPT]
         self.outages[:] = recent[-MAX_OUTAGES:]
-        for name in _TIMES:
-            kept: dict[str, str] = getattr(self, name)
+        for name in (*_TIMES, "promised"):
+            kept: dict[str, Any] = getattr(self, name)
             for key in [key for key in kept if key not in running_keys]:
                 del kept[key]
         latest = {(one["user"], one["server"]): one for one in sorted(self.stops, key=lambda one: read_time(one["at"]))}
@@ -150,7 +150,13 @@ class Record:
 
     def _plain(self) -> dict[str, Any]:
         times = {name: getattr(self, name) for name in _TIMES}
-        return {"contact": self.contact, "outages": self.outages, "stops": self.stops, **times}
+        return {
+            "contact": self.contact,
+            "outages": self.outages,
+            "stops": self.stops,
+            "promised": self.promised,
+            **times,
+        }
 
     def _locked(self, wait: bool) -> int:
         """Return the open lock file, once nobody else has it."""
@@ -217,6 +223,8 @@ def _checked(content: bytes) -> dict[str, Any]:
     if not isinstance(plain, dict) or plain.get("version") != VERSION:
         raise ValueError(f"no record of version {VERSION}")
     try:
+        if not isinstance(plain.get("outages", []), list) or not isinstance(plain.get("stops", []), list):
+            raise TypeError
         if plain.get("contact") is not None:
             read_time(plain["contact"])
         for begin, end in plain.get("outages", []):
@@ -224,6 +232,10 @@ def _checked(content: bytes) -> dict[str, Any]:
         for name in _TIMES:
             for time_ in plain.get(name, {}).values():
                 read_time(time_)
+        for told in plain.get("promised", {}).values():
+            read_time(told["at"])
+            if not isinstance(told["reason"], str) or type(told["extend"]) is not int:
+                raise TypeError
         for stop in plain.get("stops", []):
             read_time(stop["at"])
             if not all(isinstance(stop[key], str) for key in ("user", "server", "reason", "why")):

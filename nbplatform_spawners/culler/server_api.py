@@ -68,7 +68,7 @@ class ServerApi:
                 return await self._ask(_Questions(self._wire, door, self._timeout), now)
             except NoAnswer as error:
                 return Unanswered(str(error))
-            except ValueError as error:
+            except (ValueError, ArithmeticError) as error:
                 return Unanswered(f"its answer cannot be used: {error}")
 
     async def notify(self, door: Door, notice: Mapping[str, Any] | None) -> bool:
@@ -144,6 +144,6 @@ def _good(answer: Answer) -> Any:
 
 def _date(answer: Answer) -> str | None:
     """Return the server's time as its web server tells it; None when it does not."""
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         return parsedate_to_datetime(answer.headers.get("Date", "")).isoformat()
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .clock import Contact
 from .hub_api import HubApi, HubError
-from .passes import Pass
+from .passes import ClockJumped, Pass
 
 HEARTBEAT = 30.0
 """Seconds between two looks whether the hub is there."""
@@ -65,7 +65,6 @@ class Service:
         self.memory, self.clock = one.memory, one.clock
         self.metrics, self.log = one.tellers.metrics, one.log
         self._parent = os.getppid() if SERVICE_NAME in os.environ else None
-        self._checked = False
 
     async def run(self) -> None:
         """Make passes for ever.
@@ -90,9 +89,7 @@ class Service:
         begun = self.clock.passed()
         try:
             async with asyncio.timeout(self.times.longest):
-                if not self._checked:
-                    await self.check_scopes()
-                    self._checked = True
+                await self.check_scopes()  # each time: a role may be changed while this runs
                 await self.one.run()
                 if self.after is not None:
                     await self.after()
@@ -105,6 +102,15 @@ class Service:
         except TimeoutError:
             self.metrics.failures.inc()
             self.log.error("the pass was given up after %d s", self.times.longest)
+            return False
+        except ClockJumped:
+            self.log.warning("the clock was set during the pass: it is given up")
+            return False
+        except NotOurHub:
+            raise
+        except Exception:
+            self.metrics.failures.inc()
+            self.log.exception("the pass met an error that nobody thought of")
             return False
         finally:
             self.memory.record.save()
@@ -138,8 +144,11 @@ class Service:
                 return True
             raise
 
-    async def meet(self) -> bool:
+    async def meet(self, longest: float | None = None) -> bool:
         """Look whether the hub is there; tell whether it came back just now, or time has jumped.
+
+        Args:
+            longest: see :func:`.clock.outage`; None for two passes.
 
         Raises:
             NotOurHub: the process that started this one is gone.
@@ -152,7 +161,8 @@ class Service:
             self.log.debug("no contact: %s", error)
             self.memory.lost()
             return False
-        found = self.memory.met(Contact(self.clock.now(), self.clock.passed()), 2 * self.times.every + HEARTBEAT)
+        here = Contact(self.clock.now(), self.clock.passed())
+        found = self.memory.met(here, 2 * self.times.every + HEARTBEAT if longest is None else longest)
         if found is None:
             return False
         begin, end = (moment.isoformat(timespec="seconds") for moment in found)

@@ -74,7 +74,10 @@ class Stopper:
         """
 
         async def one(server: Seen) -> Stop:
-            stop = await self._stop(server, limits)
+            try:
+                stop = await self._stop(server, limits)
+            except Exception as error:  # noqa: BLE001 - whatever one server provokes, the others are stopped
+                stop = Stop(server, "failed", bounded(repr(error), 200))
             ended(stop)
             return stop
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.httputil import HTTPInputError
+from tornado.httpclient import HTTPRequest
+from tornado.iostream import UnsatisfiableReadError
 from tornado.simple_httpclient import (
     HTTPStreamClosedError,
     HTTPTimeoutError,
@@ -117,7 +117,7 @@ class Wire:
             )
             found = await self._opened().fetch(request, raise_error=False)
             return Answer(found.code, found.headers, found.body)
-        except (HTTPClientError, HTTPInputError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the other side may be anybody: whatever it provokes is no answer
             why = self._cause(error, seconds)
         raise NoAnswer(why)  # outside: the error's context would carry the request, and with it the token
 
@@ -141,6 +141,8 @@ class Wire:
     def _cause(self, error: BaseException, seconds: float) -> str:
         if isinstance(error, HTTPTimeoutError | TimeoutError):
             return f"no whole answer within {seconds:.3g} seconds"
+        if isinstance(error, UnsatisfiableReadError):
+            return f"the head of its answer is longer than {_MAX_HEADERS} bytes"
         if isinstance(error, HTTPStreamClosedError):
             return f"the connection ended without a whole answer of at most {self._max_answer} bytes"
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.strerror:

@@ -141,7 +141,9 @@ class IdleBoard:
         if len(self._stops) > MOST_ENTRIES:
             self._forget(min(self._stops, key=lambda key: self._stops[key].at))
 
-    def stops(self, user: str, started: Mapping[str, datetime], now: datetime) -> tuple[Stop, ...]:
+    def stops(
+        self, user: str, started: Mapping[str, datetime], now: datetime, server: str | None = None
+    ) -> tuple[Stop, ...]:
         """Return the stops that a user is to be told of, the latest first; who asks shows them.
 
         A stop is told of until its server was started again and its owner was told once, and for
@@ -151,10 +153,11 @@ class IdleBoard:
             user: the owner's name.
             started: name of each of their running servers to the aware time of its start.
             now: aware time.
+            server: the name of the only server that is asked about; None for all of them.
         """
         told = []
         for key, stop in list(self._stops.items()):
-            if stop.user != user:
+            if stop.user != user or server not in (None, stop.server):
                 continue
             again = started.get(stop.server)
             if now - stop.at > KEEP_STOPS or (key in self._seen and again is not None and again >= stop.at):

@@ -135,15 +135,16 @@ def extend(handler: BaseHandler, user_name: str, server_name: str) -> Notice | N
     return notice
 
 
-def stops_to_tell(user: Any) -> tuple[Stop, ...]:
+def stops_to_tell(user: Any, server: str | None = None) -> tuple[Stop, ...]:
     """Return which servers of a hub user were stopped, the latest first; who asks shows them.
 
     Args:
         user: the hub's.
+        server: the name of the only one asked about; None for all of them.
     """
     spawners = ((name, spawner.orm_spawner.started) for name, spawner in user.spawners.items() if spawner.active)
     started = {name: time.replace(tzinfo=UTC) for name, time in spawners if time is not None}
-    return HUB_BOARD.stops(user.name, started, datetime.now(UTC))
+    return HUB_BOARD.stops(user.name, started, datetime.now(UTC), server)
 
 
 def _asked(body: object) -> list[tuple[str, str]]:

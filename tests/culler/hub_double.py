@@ -36,7 +36,21 @@ HUB_MODES = (
     *("elsewhere", "loops", "shifts", "redirects", "wrong types", "resets", "list alone", "somebody else"),
 )
 SERVER_MODES = (
-    *("quick", "slow", "error", "garbage", "no HTTP", "huge", "endless", "redirects", "never", "drips", "refuses"),
+    *(
+        "quick",
+        "slow",
+        "error",
+        "long head",
+        "odd date",
+        "garbage",
+        "no HTTP",
+        "huge",
+        "endless",
+        "redirects",
+        "never",
+        "drips",
+        "refuses",
+    ),
     *("jupyter", "jupyter without terminals", "something else", "wrong types", "resets"),
 )
 ACTIVITY, NOTICE = "api/nbplatform/activity", "api/nbplatform/notice"
@@ -164,6 +178,8 @@ class HubDouble:
         self.stop_delay, self.slow_after, self.with_ask = stop_delay, slow_after, with_ask
         self.stops_lie = False
         """Whether a stop is answered with 204 and nothing is stopped."""
+        self.ghosts = False
+        """Whether what was stopped, as the hub says, still answers."""
         self.counts: Counter[str] = Counter()
         self.most_stops = 0
         """How many stops were under way at once."""
@@ -355,7 +371,9 @@ class HubDouble:
         self.stopped.append(who)
         if remove:
             self.removed.append(who)
-        del self.people[server.user][server.name], self.bases[server.base]
+        del self.people[server.user][server.name]
+        if not self.ghosts:
+            del self.bases[server.base]
         self.changed(server.user)
 
     async def _as_server(self, request: HTTPServerRequest, got: str) -> None:
@@ -377,6 +395,10 @@ class HubDouble:
             return send(request, 302, b"", Location=f"{self.origin}/hub/api/lure")
         elif server.mode == "error":
             return send_json(request, 500, {"message": "boom"})
+        elif server.mode == "long head":
+            return raw(request, b"HTTP/1.1 200 OK\r\nX: " + b"a" * 2**17) and None
+        elif server.mode == "odd date":
+            return send(request, 404, b"", Date="Mon, 01 Jan 2024 00:00:00 +99999999999999999999")
         elif server.mode in ("garbage", "no HTTP", "huge", "endless", "never", "drips", "resets"):
             return await broken(request, server.mode)
         return self._say(request, server, tail)

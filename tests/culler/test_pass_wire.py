@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,9 +14,13 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPServerRequest
 
+from nbplatform_spawners.culler.examine import DOORS_AT_ONCE, PARTS_AT_ONCE, Wishes
+from nbplatform_spawners.culler.hub_api import HubApi
 from nbplatform_spawners.culler.limits import Options
 from nbplatform_spawners.culler.server_api import ServerApi
-from nbplatform_spawners.culler.service import NotOurHub
+from nbplatform_spawners.culler.service import NotOurHub, Times
+from nbplatform_spawners.culler.users import UserLimits, cull_users
+from nbplatform_spawners.rules.parse import parse_rules
 
 from .hub_double import TOKEN, FakeServer, HubDouble
 from .site import DAY, HOUR, Culler, Jumps, Wanted, culler, until
@@ -58,7 +63,7 @@ def there(tmp_path: Path) -> Any:
 
 SILENT = (
     *("error", "garbage", "no HTTP", "huge", "endless", "redirects", "never", "drips", "refuses"),
-    *("something else", "wrong types", "resets"),
+    *("something else", "wrong types", "resets", "long head", "odd date"),
 )
 ANSWERING = ("quick", "slow", "jupyter", "jupyter without terminals")
 
@@ -79,8 +84,9 @@ async def test_a_server_that_cannot_be_asked_is_kept_and_counted(there: Any) -> 
 
 
 async def test_what_does_not_answer_is_stopped_where_the_administrator_says_so(there: Any) -> None:
-    """``unanswered_max`` beyond its limit, by what was known of it before."""
-    silent = [server("new", mode="never", age=2 * 86400.0), server("old", mode="never")]
+    """``unanswered_max`` beyond its limit, by what was known of it before and by the hub's figure, which is a bound."""
+    silent = [server(name, mode="never", hub_idle=LONG) for name in ("new", "old")] + [server("open", mode="never")]
+    silent[0].age = 2 * 86400.0
     with HubDouble(silent) as hub:
         async with there(hub, options=Options(unanswered_max=86400)) as one:
             await one.make_pass()
@@ -165,6 +171,72 @@ async def test_a_hub_that_lies_about_a_stop_is_not_believed(there: Any, tmp_path
         assert [stop["user"] for stop in hub.boards[-1]["stops"]] == ["ada"]
     outcomes = [json.loads(line)["event"]["outcome"] for line in (tmp_path / "audit").read_text().splitlines()]
     assert outcomes == ["failure", "success"]
+
+
+async def test_a_server_that_answers_after_its_stop_is_not_called_stopped(there: Any) -> None:
+    """The hub has forgotten it, and its host could not end it."""
+    with HubDouble([server("ada")]) as hub:
+        hub.ghosts = True
+        async with there(hub) as one:
+            await one.make_pass()
+            assert one.outcomes == {("ada", ""): "unknown"}
+
+
+async def test_the_reason_is_on_the_disk_before_the_stop(there: Any, tmp_path: Path) -> None:
+    """Whatever ends the culler while a server stops, its next process knows why."""
+    with HubDouble([server("ada")], stop_delay=2.0) as hub:
+        async with there(hub) as one:
+            passing = asyncio.ensure_future(one.make_pass())
+            await until(lambda: hub.counts["stop"])
+            (stop,) = json.loads((tmp_path / "culler.json").read_text())["stops"]
+            assert (stop["user"], stop["reason"], stop["done"]) == ("ada", "idle", False)
+            await passing
+
+
+async def test_a_pass_that_takes_too_long_is_given_up(there: Any) -> None:
+    """And the next one is made: a stop that hangs for ever does not end the culler."""
+    with HubDouble([server("ada")], stop_delay=30.0, slow_after=0.1) as hub:
+        async with there(hub, stop_timeout=20.0) as one:
+            one.service.times = Times(300.0, 0.0, 1.0)
+            assert not await one.service.make_pass()
+            assert hub.counts["stop"] == 1
+
+
+async def test_the_first_pass_waits_and_so_does_one_after_an_outage(there: Any) -> None:
+    """Servers and users come back first; passes follow each other at times that vary a little."""
+    passed: list[float] = []
+    waits: list[float] = []
+    with HubDouble([]) as hub:
+        async with there(hub) as one:
+            service = one.service
+            service.times = Times(every=300.0, first=120.0, longest=60.0)
+
+            async def rest(seconds: float) -> None:
+                waits.append(seconds)
+                if len(waits) > 6:
+                    raise NotOurHub("enough")
+
+            async def make() -> bool:
+                passed.append(1)
+                return len(passed) != 3
+
+            service._rest, service.make_pass = rest, make  # type: ignore[method-assign]
+            with pytest.raises(NotOurHub):
+                await service.run()
+    assert waits[0] == 120.0
+    assert waits[3] == 30.0  # after the one that failed
+    usual = [wait for place, wait in enumerate(waits[1:], 1) if place != 3]
+    assert all(270 <= wait <= 330 for wait in usual)
+    assert len(set(usual)) > 1
+
+
+async def test_users_of_no_use_are_deleted(there: Any) -> None:
+    """As upstream's culler does it: those without a server, by their age."""
+    with HubDouble([server("ada", SHORT)], others=["ben", "eve"]) as hub:
+        api = HubApi(hub.url, TOKEN)
+        gone = await cull_users(api, UserLimits(60, 86400, admins=True), datetime.now(UTC), logging.getLogger("test"))
+        api.close()
+    assert sorted(gone) == sorted(hub.deleted) == ["ben", "eve"]
 
 
 async def test_a_stop_that_goes_on_is_waited_for(there: Any) -> None:
@@ -370,6 +442,85 @@ async def test_a_hub_without_our_handlers_is_culled_as_upstream_does_it(there: A
         assert hub.stopped == [("ada", "")]
         assert hub.counts["activity"] == 0
         assert hub.server_tokens == set()
+
+
+async def test_a_hook_that_fails_for_one_server_hinders_no_other(there: Any) -> None:
+    """As with upstream's culler: that one is kept, and said."""
+
+    def hook(*, server: dict[str, Any], **_: Any) -> bool:
+        return bool({"ada": True, "ben": True}[server["url"].split("/")[2]])
+
+    odd = [server("odd"), server("ada"), server("ben")]
+    with HubDouble(odd) as hub:
+        async with there(hub, wishes=Wishes(arbiter=hook)) as one:
+            await one.make_pass()
+        assert sorted(hub.stopped) == [("ada", ""), ("ben", "")]
+
+
+async def test_a_clock_that_is_set_during_a_pass_stops_nobody(there: Any) -> None:
+    """Also where the hub's own figure decides: the times that were read are no longer comparable."""
+    clock = Jumps()
+
+    class Setting(HubApi):
+        async def users(self, state: str | None = "ready") -> list[dict[str, Any]]:
+            found = await super().users(state)
+            clock.ahead += 4 * DAY
+            return found
+
+    with HubDouble([server("ada", SHORT, hub_idle=SHORT)], with_ask=False) as hub:
+        async with there(hub, clock=clock, hub_api=Setting) as one:
+            await one.service.meet()
+            assert not await one.service.make_pass()
+        assert hub.stopped == []
+
+
+async def test_an_error_that_nobody_thought_of_ends_the_pass_alone(
+    there: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next pass is made: a culler that ends would stop nobody for ever."""
+
+    class Broken(HubApi):
+        broken = True
+
+        async def users(self, state: str | None = "ready") -> list[dict[str, Any]]:
+            if self.broken:
+                raise RuntimeError("never seen before")
+            return await super().users(state)
+
+    with HubDouble([server("ada")]) as hub:
+        async with there(hub, hub_api=Broken) as one:
+            assert not await one.service.make_pass()
+            Broken.broken = False
+            assert await one.service.make_pass()
+        assert hub.stopped == [("ada", "")]
+    assert "never seen before" in caplog.text
+
+
+async def test_a_hub_that_shows_no_state_any_more_stops_nobody(there: Any) -> None:
+    """Where there are rules, the command's timeout is not for servers whose limits cannot be seen."""
+    one_server = server("ada", SHORT * 2)
+    with HubDouble([one_server]) as hub:
+        async with there(hub, options=Options(timeout=60), book=lambda: parse_rules(RULES)) as one:
+            model = json.loads(hub._models["ada"])
+            del model["servers"][""]["state"]
+            hub._models["ada"] = json.dumps(model).encode()
+            await one.make_pass()
+        assert hub.stopped == []
+
+
+RULES = {"site.yaml": b"profiles: {cpu: {title: CPU, allow: true}}"}
+
+
+async def test_keys_do_not_grow_old_behind_servers_that_hang(there: Any) -> None:
+    """The hub is asked for the next keys when the servers before have answered, or have not."""
+    hanging = [server(f"h{number:03d}", mode="never") for number in range(100)]
+    with HubDouble(hanging) as hub:
+        async with there(hub, server_limit=0.5) as one:
+            looking = asyncio.ensure_future(one.look())
+            await until(lambda: hub.counts["activity"] >= 20)
+            assert hub.counts["ask"] <= PARTS_AT_ONCE
+            await looking
+        assert hub.counts["ask"] == 100 / DOORS_AT_ONCE
 
 
 async def test_a_hub_that_could_give_keys_is_not_taken_for_another(there: Any) -> None:

@@ -92,6 +92,8 @@ MISBEHAVIOURS = {
     "refuses": "it refuses the token",
     "something else": "it answers with status 404",
     "wrong types": "its answer cannot be used: kernels: no object",
+    "long head": "the head of its answer is longer than 16384 bytes",
+    "odd date": "it answers with status 404",
 }
 
 

@@ -339,6 +339,8 @@ def test_home_offers_only_what_can_be_done(hub: Hub, told: dict[str, Any], sente
     page = home(hub, "ada")
     assert sentence in " ".join(page.split())
     assert ("extend-server/ada" in page) == button
+    (card,) = [part for part in page.split("<li ") if 'data-server=""' in part]
+    assert ('data-nbp="until"' in card) == (told["stop_at"] is None)  # the limits of the start may be others by now
 
 
 def test_a_stop_is_put_off_once_by_the_form(hub: Hub) -> None:
@@ -449,6 +451,22 @@ def test_a_stopped_server_is_told_of_at_the_next_visit(hub: Hub) -> None:
     assert "Your default server was stopped on" not in page
     assert "Your server x was stopped on" in page
     stop_server(hub, "eve")
+
+
+def test_a_bookmark_of_a_stopped_server_says_why(hub: Hub) -> None:
+    """Its owner reads the sentence of this server alone; an administrator who opens it takes nothing away."""
+    at = datetime.now(UTC).replace(microsecond=0)
+    hub.api("POST", "users/nia")
+    stops = [{"user": "nia", "server": name, "at": at.isoformat(), "reason": "idle", "why": WHY} for name in ("", "y")]
+    tell(hub, stops=stops)
+    looks = hub.login("eve", PASSWORD).get("/hub/user/nia/lab")
+    assert (looks.status, "was stopped on" in looks.text) == (424, False)
+    page = hub.login("nia", PASSWORD).get("/user/nia/lab")
+    assert page.status == 424
+    assert "Your default server was stopped on" in page.text
+    assert escape(WHY, quote=False) in page.text.replace("&#34;", '"')
+    assert "<script>alert" not in page.text
+    assert "Your server y was stopped on" not in page.text
 
 
 # The audit file

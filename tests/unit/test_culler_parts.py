@@ -14,11 +14,11 @@ from nbplatform_spawners.culler.clock import Contact
 from nbplatform_spawners.culler.examine import Seen
 from nbplatform_spawners.culler.hub_api import Door
 from nbplatform_spawners.culler.limits import Standing
-from nbplatform_spawners.culler.memory import Memory
+from nbplatform_spawners.culler.memory import Memory, merged
 from nbplatform_spawners.culler.metrics import Metrics
 from nbplatform_spawners.culler.models import Running, find, running_servers
 from nbplatform_spawners.culler.notices import event_of, page_notice, server_notice
-from nbplatform_spawners.culler.policy import Limits, Verdict
+from nbplatform_spawners.culler.policy import Limits, Told, Verdict
 from nbplatform_spawners.culler.record import Record
 from nbplatform_spawners.culler.table import table
 from nbplatform_spawners.culler.users import UserLimits, is_over
@@ -124,14 +124,15 @@ def test_a_stop_that_did_not_come_about_is_forgotten(memory: Memory) -> None:
     assert memory.stops() == []
 
 
-def test_the_first_request_to_put_a_stop_off_counts(memory: Memory) -> None:
-    """Later ones change nothing; use of the server makes room for a new one."""
-    used = NOW - DAY
-    assert memory.first_asked(server(), None, used) is None
-    assert memory.first_asked(server(), NOW, used) == NOW
-    assert memory.first_asked(server(), NOW + DAY, used) == NOW
-    assert memory.first_asked(server(), NOW + DAY, NOW + DAY / 2) == NOW + DAY
-    assert memory.first_asked(server(), NOW + DAY, NOW + 2 * DAY) is None
+def test_what_was_told_is_remembered_until_the_server_is_used(memory: Memory) -> None:
+    """Over a restart of the culler; taken back with the warning."""
+    memory.note_warned(server(), NOW)
+    memory.note_promise(server(), Verdict("warn", "idle", "idle", NOW + DAY, can_extend=60))
+    memory.record.save()
+    again = Memory(Record.peek(memory.record.path))
+    assert again.promise(server()) == Told("idle", NOW + DAY, NOW, extend=60)
+    again.note_warned(server(), None)
+    assert again.promise(server()) is None
 
 
 def test_since_when_a_server_is_not_allowed_is_kept(memory: Memory) -> None:
@@ -151,6 +152,27 @@ def test_outages_are_remembered_over_a_restart(memory: Memory) -> None:
     assert Memory(memory.record).outages == memory.outages
     memory.forget_others([], NOW + 90 * DAY)
     assert memory.outages == ()
+
+
+def test_outages_that_touch_are_one_and_none_is_dropped(memory: Memory) -> None:
+    """However many there are: a hub that fails all night leaves one span, and what is too many is joined."""
+    minute = timedelta(minutes=1)
+    night = [(NOW + number * minute, NOW + (number + 1) * minute) for number in range(600)]
+    assert merged(night, NOW + DAY) == ((NOW, NOW + 600 * minute),)
+    apart = [(NOW + number * DAY, NOW + number * DAY + minute) for number in range(150)]
+    found = merged(apart, NOW + 200 * DAY)
+    assert len(found) == 100
+    assert found[0] == (NOW, NOW + 50 * DAY + minute)
+    assert found[-1] == apart[-1]
+
+
+def test_a_clock_that_was_set_back_leaves_no_outage_in_the_future(memory: Memory) -> None:
+    """What was taken for a jump ahead would else count for days to come."""
+    memory.met(Contact(NOW, 0.0), 1800)
+    memory.met(Contact(NOW + 3 * DAY, 60.0), 1800)
+    assert memory.outages
+    memory.met(Contact(NOW + timedelta(minutes=2), 120.0), 1800)
+    assert all(end <= NOW + timedelta(minutes=2) for _, end in memory.outages)
 
 
 # Words
@@ -195,6 +217,8 @@ def test_gpu_hours_are_counted_between_passes() -> None:
     busy = replace(gpu, activity=Activity(gpu_seconds=1000.0))
     metrics.note_servers([busy], 0.0)
     metrics.note_servers([replace(busy, activity=Activity(gpu_seconds=4600.0))], 3600.0)
+    metrics.note_servers([replace(busy, activity=Activity(gpu_seconds=0.0))], 3600.0)
+    metrics.note_servers([replace(busy, activity=Activity(gpu_seconds=1e10))], 3600.0)  # who says so uses no more
     read = metrics.registry.get_sample_value
     assert read("nbplatform_culler_gpu_hours_held_total") == 2
     assert read("nbplatform_culler_gpu_hours_used_total") == 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbplatform_spawners.culler.activity import Activity, idle_seconds, last_active
-from nbplatform_spawners.culler.policy import Limits, Off, Server, Verdict, verdict
+from nbplatform_spawners.culler.policy import Limits, Off, Server, Told, Verdict, verdict
 from nbplatform_spawners.rules.model import Origin
 
 NOW = datetime(2026, 11, 24, 8, 12, tzinfo=UTC)
@@ -130,19 +130,44 @@ def test_an_extension_of_an_earlier_pause_moves_nothing() -> None:
 
 
 def test_who_was_told_late_gets_the_whole_extension() -> None:
-    """A limit that was cut has passed long ago: the extension counts from when it was asked for."""
-    told = replace(idle(20 * HOUR), warned=ago(600))
+    """A limit that was cut has passed long ago: the extension counts from the stop that was told."""
     cut = Limits(idle=4 * HOUR, warn_before=HOUR, extend=6 * HOUR)
-    asked = replace(told, activity=Activity(last=ago(20 * HOUR), extend_asked=ago(5)), first_asked=ago(300))
-    found = verdict(asked, cut, NOW)
-    assert (found.kind, found.extended, found.at) == ("keep", True, ago(300) + timedelta(hours=6))
+    promise = Told("idle", ago(-1200), since=ago(600), extend=6 * HOUR)
+    for asked in (ago(300), ago(5)):
+        server = replace(idle(0), activity=Activity(last=ago(20 * HOUR), extend_asked=asked), warned=ago(600))
+        found = verdict(replace(server, promise=promise), cut, NOW)
+        assert (found.kind, found.extended, found.at) == ("keep", True, ago(-1200) + timedelta(hours=6))
+
+
+def test_what_was_told_holds_whatever_the_rules_become() -> None:
+    """Limits that are cut, and an extension that is taken out of the rules, stop nobody before the time they know."""
+    taken = Told("idle", ago(-5 * HOUR), since=ago(HOUR), extended=True)
+    offered = Told("idle", ago(-HOUR), since=ago(HOUR), extend=4 * HOUR)
+    for promise, asked in ((taken, None), (offered, ago(60))):
+        server = replace(idle(0), activity=Activity(last=ago(30 * HOUR), extend_asked=asked), warned=ago(HOUR))
+        found = verdict(replace(server, promise=promise), Limits(idle=4 * HOUR, warn_before=HOUR), NOW)
+        assert (found.kind, found.extended, found.at) == ("keep", True, ago(-5 * HOUR))
+
+
+def test_what_was_told_of_one_reason_puts_off_no_other() -> None:
+    """An account that has ended ends the server, however long it might have idled."""
+    promise = Told("idle", ago(-5 * HOUR), since=ago(HOUR))
+    assert verdict(idle(0, ends=(ago(1), "it ended"), promise=promise), USUAL, NOW).kind == "stop"
+
+
+def test_a_second_pause_may_be_put_off_again() -> None:
+    """What was asked for in an earlier pause, of another limit, does not stand in the way of asking again."""
+    restored = Limits(idle=3 * DAY, warn_before=2 * HOUR, extend=6 * HOUR)
+    server = replace(idle(0), activity=Activity(last=ago(71 * HOUR), extend_asked=ago(60)), warned=ago(HOUR))
+    found = verdict(replace(server, promise=Told("idle", ago(-HOUR), ago(HOUR), extend=6 * HOUR)), restored, NOW)
+    assert (found.extended, found.at) == (True, ago(-7 * HOUR))
 
 
 def test_the_longest_life_is_put_off_once_though_it_is_used() -> None:
     """Work goes on in the server, and asking again near the new end moves nothing."""
     limits = Limits(max_age=10 * DAY, warn_before=2 * HOUR, extend=6 * HOUR)
     for asked in (ago(HOUR), ago(0)):
-        server = Server(ago(10 * DAY + HOUR), Activity(last=NOW, extend_asked=asked), first_asked=asked)
+        server = Server(ago(10 * DAY + HOUR), Activity(last=NOW, extend_asked=asked))
         found = verdict(server, limits, NOW)
         assert (found.extended, found.at) == (True, NOW + timedelta(hours=5))
 
@@ -226,4 +251,4 @@ def test_no_number_of_extensions_moves_a_stop_by_more_than_one(last: int, asked:
         found = verdict(server, USUAL, NOW)
         assert found.at is not None
         assert plain.at is not None
-        assert found.at <= max(plain.at, ago(last) + timedelta(days=1)) + timedelta(hours=7)
+        assert found.at <= plain.at + timedelta(hours=6)
