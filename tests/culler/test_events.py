@@ -113,7 +113,7 @@ def test_a_spawn_says_who_got_what_where_and_why() -> None:
 
 def test_what_a_server_does_not_hold_is_left_out() -> None:
     """No GPU and no limit of memory are no number: who counts GPUs finds those that have some."""
-    bare = spawn_event(NOW, "ada", "", {**STATE, "gpus": [], "gpu_count": 0, "memory": 0})["nbplatform"]
+    bare = spawn_event(NOW, "ada", "", {**STATE, "gpus": [], "gpu_count": 0, "memory": 0}, RULE)["nbplatform"]
     assert set(OURS) - set(bare) == {"gpus", "gpu_count", "memory"}
 
 

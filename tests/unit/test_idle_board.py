@@ -120,6 +120,14 @@ def test_the_latest_stop_of_each_server_is_told_of() -> None:
     assert told.stops("ada", {"": NOW + HOUR}, NOW + HOUR) == (two,)
 
 
+def test_one_server_is_asked_about_alone() -> None:
+    """What is told of one server leaves the stops of the others to be told."""
+    told = board(stops=(STOP, replace(STOP, server="two")))
+    again = {"": NOW, "two": NOW}
+    assert told.stops("ada", {}, NOW, "two") == (replace(STOP, server="two"),)
+    assert told.stops("ada", again, NOW) == (STOP,)
+
+
 def test_the_board_does_not_grow() -> None:
     """Old stops go when a new one comes, and the oldest when there are too many."""
     told = board(stops=(STOP,))
