@@ -164,9 +164,7 @@ class Examiner:
 
     def _silent(self, seen: Seen, why: str, door: Door | None = None) -> Seen:
         known = [one for one in (seen.activity.last, seen.server.last_activity) if one is not None]
-        activity = replace(
-            seen.activity, last=max(known, default=None)
-        )  # the hub's figure is a bound, and nobody says less
+        activity = replace(seen.activity, last=max(known, default=None))  # the hub's figure is a bound, at least
         return self._judge(seen.server, seen.standing, activity, unanswered=why, door=door)
 
     def _judge(
