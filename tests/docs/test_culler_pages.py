@@ -163,7 +163,7 @@ def test_a_dry_run_prints_the_table_of_the_page_and_does_nothing(tmp_path: Path)
         server_of("erin", "cpu", 5 * DAY),
         server_of("frank", "cpu-large", 30.0, busy=1, busy_for=2 * HOUR),
         server_of("mallory", "gpu", 2 * HOUR),
-        server_of("heidi", "cpu", 4 * DAY, mode="error"),
+        server_of("heidi", "cpu", 4 * DAY, hub_idle=2 * HOUR + 5, mode="error"),
         server_of("carol", "cpu", 600.0, age=2 * HOUR),
     ]
     assert dry_run(tmp_path, servers, "bob") == block(CULLER, "text", "bob/train  stop").text
