@@ -57,7 +57,9 @@ def make_root(folder: Path, names: Iterable[str]) -> None:
         ["tar", "-C", "/", "-c", "--null", "-T", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert packed.stdin is not None
+    assert packed.stdout is not None
     unpacked = subprocess.Popen(["tar", "-C", folder, "-x"], stdin=packed.stdout)
+    packed.stdout.close()  # the other process has it: a test that builds must not be charged with an open file
     packed.stdin.write(listing)
     packed.stdin.close()
     if packed.wait() or unpacked.wait():
