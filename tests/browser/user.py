@@ -13,6 +13,7 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
+    WebDriverException,
 )
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -30,6 +31,9 @@ NOT_YET = (
     NoSuchElementException,
     StaleElementReferenceException,
 )
+
+LEFT = "does not belong to the document"
+"""What Chromium's driver says, now and then, of an element on a page that is just being left, in place of "stale"."""
 
 Found = TypeVar("Found")
 
@@ -57,7 +61,7 @@ class User:
         """
         waiting = WebDriverWait(self.driver, LIMIT, poll_frequency=0.1, ignored_exceptions=NOT_YET)
         try:
-            return waiting.until(lambda _: what())
+            return waiting.until(lambda _: stale_when_left(what))
         except TimeoutException as late:
             picture = screenshot(self.driver, self.pictures / "in-vain.png")
             address = self.driver.current_url
@@ -119,7 +123,7 @@ class User:
 
         def gone() -> bool:
             try:
-                return not page.is_enabled()
+                return not stale_when_left(page.is_enabled)
             except StaleElementReferenceException:
                 return True
 
@@ -144,3 +148,13 @@ class User:
         name = self.driver.find_element(By.CSS_SELECTOR, "#login_widget span").text
         servers: dict[str, Any] = self.hub.api("GET", f"users/{name}").json["servers"]
         return servers
+
+
+def stale_when_left(what: Callable[[], Found]) -> Found:
+    """Do something with a page; one that was left in between is told as stale, however the driver words it."""
+    try:
+        return what()
+    except WebDriverException as error:
+        if LEFT in (error.msg or ""):
+            raise StaleElementReferenceException(error.msg) from None
+        raise
