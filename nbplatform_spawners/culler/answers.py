@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from ..times import read_time
 from .activity import Activity
 
 VERSION = 1
@@ -73,21 +74,6 @@ def parse_jupyter(status: object, kernels: object, terminals: object, now: datet
         (busy if is_busy else times).append(clock(kernel.get("last_activity")))
     times += [clock(terminal.get("last_activity")) for terminal in _objects(terminals or [], "the terminals")]
     return Activity(last=_latest(times), busy=len(busy), busy_since=_latest(busy), by="jupyter")
-
-
-def read_time(text: object) -> datetime:
-    """Return the aware time of an ISO 8601 text; without an offset it is UTC.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(text, str) or len(text) > 64:
-        raise ValueError("a time is no ISO 8601 text")
-    try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("a time is no ISO 8601 text") from None
 
 
 def _clock(theirs: datetime, now: datetime) -> Clock:

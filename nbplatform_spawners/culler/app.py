@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from ..errors import BadFile
 from ..event_file import EventFile
+from ..hub_api import HubApi, HubError
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
 from .checked_settings import TOKEN, CheckedSettings, WrongSettings
 from .clock import Clock
 from .examine import Examiner, Wishes
-from .hub_api import HubApi, HubError
 from .limits import Options
 from .memory import Memory
 from .metrics import Metrics

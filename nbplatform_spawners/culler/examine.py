@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from ..hub_api import Door, HubApi, HubError
 from ..names import bounded
 from .activity import Activity
 from .clock import Clock
-from .hub_api import Door, HubApi, HubError
 from .limits import LimitsFinder, Standing
 from .memory import Memory
 from .models import Running, find

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..event_file import EventFile
+from ..hub_api import HubError
 from ..names import bounded
 from ..rules.model import RuleBook
 from .clock import JUMP, Contact, jumped
 from .examine import Examiner, Seen
-from .hub_api import HubError
 from .limits import LimitsFinder, Options
 from .metrics import Metrics
 from .models import Running, running_servers

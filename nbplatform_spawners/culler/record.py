@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .answers import read_time
+from ..times import read_time
 
 VERSION = 1
 MAX_SIZE = 64 * 1024**2

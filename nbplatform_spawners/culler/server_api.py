@@ -16,10 +16,10 @@ from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
 
+from ..hub_api import Door
+from ..wire import Answer, NoAnswer, Wire
 from .activity import Activity
 from .answers import parse_activity, parse_jupyter
-from .hub_api import Door
-from .wire import Answer, NoAnswer, Wire
 
 MAX_ANSWER = 256 * 1024
 _OURS = "api/nbplatform/activity"

@@ -8,8 +8,8 @@ import random
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
+from ..hub_api import HubApi, HubError
 from .clock import Contact
-from .hub_api import HubApi, HubError
 from .passes import ClockJumped, Pass
 
 HEARTBEAT = 30.0

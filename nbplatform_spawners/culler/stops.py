@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..hub_api import HubApi, HubError
 from ..names import bounded
 from .examine import Examiner, Seen
-from .hub_api import HubApi, HubError
 from .limits import LimitsFinder
 from .models import find
 

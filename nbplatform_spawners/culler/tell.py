@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from ..accounts.secret_file import read_secret
 from ..errors import DirectoryUnavailable
 from ..names import bounded
-from .wire import NoAnswer, Wire
+from ..wire import NoAnswer, Wire
 
 AT_ONCE = 4
 COMMAND_LIMIT = 30.0

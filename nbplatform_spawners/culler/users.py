@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from ..hub_api import HubApi, HubError
 from ..names import bounded
-from .hub_api import HubApi, HubError
 from .models import time_of
 
 

@@ -21,7 +21,6 @@ from typing import Any
 from nbplatform_spawners.culler.activity import Activity
 from nbplatform_spawners.culler.clock import Clock
 from nbplatform_spawners.culler.examine import Examiner, Seen, Wishes
-from nbplatform_spawners.culler.hub_api import Door, HubApi
 from nbplatform_spawners.culler.limits import Options
 from nbplatform_spawners.culler.memory import Memory
 from nbplatform_spawners.culler.metrics import Metrics
@@ -32,6 +31,7 @@ from nbplatform_spawners.culler.service import SCOPES, Service, Times
 from nbplatform_spawners.culler.stops import Stop, Stopper
 from nbplatform_spawners.culler.tell import Teller
 from nbplatform_spawners.event_file import EventFile
+from nbplatform_spawners.hub_api import Door, HubApi
 from nbplatform_spawners.rules.model import RuleBook
 from nbplatform_spawners.rules.store import RuleStore, load
 from tests.components import servers

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbplatform_spawners.culler.activity import Activity
-from nbplatform_spawners.culler.answers import parse_activity, parse_jupyter, read_time
+from nbplatform_spawners.culler.answers import parse_activity, parse_jupyter
+from nbplatform_spawners.times import read_time
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 

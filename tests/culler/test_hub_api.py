@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nbplatform_spawners.culler.hub_api import Door, HubApi, HubError
+from nbplatform_spawners.hub_api import Door, HubApi, HubError
 
 from .hub_double import TOKEN, FakeServer, HubDouble
 

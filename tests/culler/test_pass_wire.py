@@ -15,11 +15,11 @@ import pytest
 from tornado.httputil import HTTPServerRequest
 
 from nbplatform_spawners.culler.examine import DOORS_AT_ONCE, PARTS_AT_ONCE, Wishes
-from nbplatform_spawners.culler.hub_api import HubApi
 from nbplatform_spawners.culler.limits import Options
 from nbplatform_spawners.culler.server_api import ServerApi
 from nbplatform_spawners.culler.service import NotOurHub, Times
 from nbplatform_spawners.culler.users import UserLimits, cull_users
+from nbplatform_spawners.hub_api import HubApi
 from nbplatform_spawners.rules.parse import parse_rules
 
 from .hub_double import TOKEN, FakeServer, HubDouble

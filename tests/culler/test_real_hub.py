@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from nbplatform_spawners.culler.hub_api import HubApi, HubError
+from nbplatform_spawners.hub_api import HubApi, HubError
 from tests.components.hub import Hub, running_hub
 from tests.components.need import need
 

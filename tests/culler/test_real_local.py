@@ -15,10 +15,10 @@ import pytest
 
 from nbplatform_spawners.culler.app import IdleCuller
 from nbplatform_spawners.culler.examine import Wishes
-from nbplatform_spawners.culler.hub_api import HubApi
 from nbplatform_spawners.culler.limits import Options
 from nbplatform_spawners.culler.metrics import Metrics
 from nbplatform_spawners.culler.models import time_of
+from nbplatform_spawners.hub_api import HubApi
 from tests.components import servers
 from tests.components.hub import Hub, running_hub, start_server, stop_server
 from tests.components.need import need

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from nbplatform_spawners.culler.activity import Activity
-from nbplatform_spawners.culler.hub_api import Door
 from nbplatform_spawners.culler.server_api import ServerApi, Unanswered
+from nbplatform_spawners.hub_api import Door
 
 from .hub_double import SERVER_MODES, TOKEN, FakeServer, HubDouble
 

@@ -12,7 +12,6 @@ import pytest
 from nbplatform_spawners.culler.activity import Activity
 from nbplatform_spawners.culler.clock import Contact
 from nbplatform_spawners.culler.examine import Seen
-from nbplatform_spawners.culler.hub_api import Door
 from nbplatform_spawners.culler.limits import Standing
 from nbplatform_spawners.culler.memory import Memory, merged
 from nbplatform_spawners.culler.metrics import Metrics
@@ -22,6 +21,7 @@ from nbplatform_spawners.culler.policy import Limits, Told, Verdict
 from nbplatform_spawners.culler.record import Record
 from nbplatform_spawners.culler.table import table
 from nbplatform_spawners.culler.users import UserLimits, is_over
+from nbplatform_spawners.hub_api import Door
 
 NOW = datetime(2026, 11, 24, 8, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -17,7 +17,7 @@ from tornado.simple_httpclient import (
     _HTTPConnection,
 )
 
-from ..names import bounded
+from .names import bounded
 
 MAX_TOLD = 200
 """Characters of somebody else's words in a sentence of ours."""

@@ -1,4 +1,4 @@
-"""The hub's REST API as the culler needs it."""
+"""The hub's REST API as services of ours need it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from ..names import bounded
 from .hub_answers import Door as Door
 from .hub_answers import is_user, read_doors, read_page
+from .names import bounded
 from .wire import MAX_TOLD, Answer, NoAnswer, Wire
 
 MAX_ANSWER = 64 * 1024**2
@@ -220,7 +220,7 @@ class HubApi:
         allowed: tuple[int, ...] = (200,),
         accept: str = "application/json",
     ) -> Answer:
-        headers = {"Authorization": f"token {self._token}", "Accept": accept, "User-Agent": "nbplatform-culler"}
+        headers = {"Authorization": f"token {self._token}", "Accept": accept, "User-Agent": "nbplatform"}
         content = None
         if body is not None:
             headers["Content-Type"] = "application/json"

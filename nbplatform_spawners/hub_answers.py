@@ -1,4 +1,4 @@
-"""What the hub answers the culler with: every field checked."""
+"""What the hub answers a service with: every field checked."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from ..names import bounded
-from .answers import read_time
+from .names import bounded
+from .times import read_time
 
 
 @dataclass(frozen=True)
