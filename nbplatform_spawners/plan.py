@@ -13,18 +13,19 @@ from .identity import Identity
 from .mounts import Mount, parents_first
 from .rules.decision import Decision
 from .rules.model import Origin
+from .server_env import RUN_ENV
 
 STATE_VERSION = 1
 PLANNED_KEYS = (
     *("version", "identity", "profile", "generation", "host", "pool"),
-    *("gpus", "gpu_count", "memory", "cpu", "idle", "started", "reason"),
+    *("gpus", "gpu_count", "memory", "cpu", "idle", "started", "reason", "run"),
 )
 """What ``SpawnPlan.to_state`` gives."""
 STATE_KEYS = (*PLANNED_KEYS, "extend_asked", "ends")
 """What the hub keeps of every server of ours; a backend keeps its own keys beside these.
 
-``extend_asked``: when its owner last put off a stop on the hub's pages, ISO 8601.  ``ends``: the owner's account has
-ended and the server is stopped at ``{"at": ISO 8601, "why": sentence}``.
+``run``: which start of the server this is.  ``extend_asked``: when its owner last put off a stop on the hub's pages,
+ISO 8601.  ``ends``: the owner's account has ended and the server is stopped at ``{"at": ISO 8601, "why": sentence}``.
 """
 _IDLE = "idle."
 
@@ -98,6 +99,7 @@ class SpawnPlan:
             "idle": dict(self.idle),
             "started": now.isoformat(timespec="seconds"),
             "reason": self.reasons.get("allow", ""),
+            "run": self.env.get(RUN_ENV, ""),
         }
 
 

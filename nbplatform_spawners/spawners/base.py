@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from abc import abstractmethod
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..rules.decision import Decision
 from ..rules.engine import decide
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
+from ..server_env import HUB_ID_ENV, RUN_ENV
 from ..speedups import SPEEDUPS_ENV
 from .asking import find_identity
 from .audit import audited
@@ -182,13 +184,16 @@ class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[mis
         return plan
 
     def _platform_env(self, decision: Decision) -> dict[str, str]:
-        """Return the hub's variables, the limits (JupyterLab's resource display reads them) and the speed-ups."""
+        """Return the hub's variables, the limits (which JupyterLab shows), the speed-ups, and who the server is."""
         env = {key: str(value) for key, value in self.get_env().items() if value is not None}
         if decision.value("memory") is not None:
             env["MEM_LIMIT"] = str(decision.value("memory"))
         if decision.value("cpu") is not None:
             env["CPU_LIMIT"] = str(decision.value("cpu"))
         env[SPEEDUPS_ENV] = " ".join(self.speedups)
+        env[RUN_ENV] = secrets.token_hex(8)
+        if self.hub_id:
+            env[HUB_ID_ENV] = self.hub_id
         return env
 
     def _admit(self, demand: Demand, pools: tuple[LivePool, ...], now: datetime) -> Placement:

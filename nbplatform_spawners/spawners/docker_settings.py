@@ -7,7 +7,6 @@ from typing import Any
 from traitlets import Enum, Float, Int, List, Unicode, default, validate
 from traitlets.config import Configurable
 
-from ..names import bounded, is_safe
 from ..render.docker_roots import check_roots
 
 NETWORK = "nbplatform"
@@ -27,7 +26,8 @@ class DockerSettings(Configurable):
         help="""Name of this hub on its hosts: it labels every container that the hub makes, and what has this label is
         the hub's to stop.  Required, since two hubs of one name on the same hosts would end each other's servers.
         Letters, digits, ``_``, ``.`` and ``-``.  Default: empty, which is refused.  Never change it while servers
-        run.  Example: ``c.DockerFleetSpawner.hub_id = "jupyter-example-org"``.
+        run.  It is ``c.NbplatformSpawner.hub_id``, set for this backend.
+        Example: ``c.DockerFleetSpawner.hub_id = "jupyter-example-org"``.
 
         .. versionadded:: 0.1
         """,
@@ -151,15 +151,6 @@ class DockerSettings(Configurable):
         spawner: Any = self
         # A spawner that belongs to nobody checks the configuration at the hub's start.
         return str(spawner._render_templates(spawner.name_template)) if spawner.user is not None else ""
-
-    @validate("hub_id")
-    def _check_hub_id(self, proposal: Any) -> str:
-        hub_id = str(proposal["value"])
-        if hub_id and (not is_safe(hub_id) or "@" in hub_id):
-            raise ValueError(
-                f"DockerFleetSpawner.hub_id must be a short name of letters, digits, - . _, got {bounded(hub_id)}"
-            )
-        return hub_id
 
     @validate("mount_roots")
     def _check_mount_roots(self, proposal: Any) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from traitlets import Bool, Enum, Float, List, Unicode, default, validate
 from traitlets.config import Configurable
 
+from ..names import bounded, is_safe
 from ..speedups import SPEEDUPS
 from .choices import choices
 from .options import form_options, judged_at_start
@@ -29,6 +30,25 @@ class PlatformSettings(Configurable):
         .. versionadded:: 0.1
         """,
     ).tag(config=True)
+
+    hub_id = Unicode(
+        "",
+        help="""Name of this hub, different from that of every other hub of the site.  A server knows it, and the jobs
+        that the server submits to Slurm carry it: the reaper ends those of its own hub alone.  Letters, digits,
+        ``_``, ``.`` and ``-``.  Default: empty; then no reaper ends the jobs of these servers.
+        Example: ``c.NbplatformSpawner.hub_id = "jupyter-example-org"``.
+
+        .. versionadded:: 0.1
+        """,
+    ).tag(config=True)
+
+    @validate("hub_id")
+    def _check_hub_id(self, proposal: Any) -> str:
+        hub_id = str(proposal["value"])
+        if hub_id and (not is_safe(hub_id) or "@" in hub_id):
+            where = f"{type(self).__name__}.hub_id"
+            raise ValueError(f"{where} must be a short name of letters, digits, - . _, got {bounded(hub_id)}")
+        return hub_id
 
     site_name = Unicode(
         "this site",

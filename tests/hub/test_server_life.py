@@ -272,6 +272,30 @@ def test_the_hub_finds_its_servers_again_and_revokes_their_tokens(own_site: Site
         assert ends(before["process"]["pid"])
 
 
+def test_each_start_of_a_server_is_known_by_a_name_of_its_own(own_site: Site) -> None:
+    """The server and the hub's state of it have the same name of this start; the next start has another."""
+    told = "import os; print(os.environ['NBPLATFORM_SERVER_RUN'], os.environ.get('NBPLATFORM_HUB_ID'))"
+    with running_hub(own_site.config + 'c.NbplatformSpawner.hub_id = "one-of-two"\n') as hub:
+        hub.api("POST", "users/ada")
+        seen = set()
+        for _ in range(2):
+            assert start_server(hub, "ada")[-1].get("ready")
+            run = state_of(hub, "ada")["run"]
+            assert run_cell(hub, "ada", told).split() == [run, "one-of-two"]
+            seen.add(run)
+            stop_server(hub, "ada")
+        assert len(seen) == 2
+        assert all(len(run) == 16 for run in seen)
+
+
+@pytest.mark.parametrize("wrong", ["two words", "a@b", "../x", "x" * 300])
+def test_a_hubs_name_is_a_plain_word(own_site: Site, wrong: str) -> None:
+    """It labels containers and jobs; anything else stops the hub's start in words."""
+    config = own_site.config + f"c.NbplatformSpawner.hub_id = {wrong!r}\n"
+    with pytest.raises(HubDied, match="hub_id must be a short name"), running_hub(config):
+        pass
+
+
 def test_a_server_that_ended_while_the_hub_was_down_is_not_taken_for_another_process(own_site: Site) -> None:
     """A pid alone proves nothing: start time and boot must fit, too."""
     with running_hub(own_site.config, external_proxy=True) as hub:

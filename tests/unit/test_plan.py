@@ -122,7 +122,7 @@ def test_a_refused_decision_has_no_plan(decision: Decision) -> None:
 
 def test_the_state_is_versioned_and_holds_no_secret() -> None:
     """What the hub keeps: who, what, where and why, as plain JSON, and nothing of the environment."""
-    state = plan().to_state(NOW)
+    state = plan(env={"JUPYTERHUB_API_TOKEN": TOKEN, "NBPLATFORM_SERVER_RUN": "0123456789abcdef"}).to_state(NOW)
     assert state == {
         "version": STATE_VERSION,
         "identity": ALICE.to_dict(),
@@ -137,6 +137,7 @@ def test_the_state_is_versioned_and_holds_no_secret() -> None:
         "idle": {"cull_after_gpu": 86400},
         "started": "2026-11-23T11:00:00+00:00",
         "reason": "allowed by rule 'deep learning may use GPUs'",
+        "run": "0123456789abcdef",
     }
     assert tuple(state) == PLANNED_KEYS
     assert TOKEN not in json.dumps(state)

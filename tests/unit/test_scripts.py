@@ -20,7 +20,9 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
+TESTS = SCRIPTS.parent / "tests"
 
+import lanes  # noqa: E402
 import pip_wheel  # noqa: E402
 import run_tests  # noqa: E402
 import setup_env  # noqa: E402
@@ -374,6 +376,32 @@ def test_require_all_is_understood_as_pytest_does(arguments: list[str], strict: 
 def test_status_is_right(results: dict[str, int], lacking: list[str], strict: bool, status: int) -> None:
     """One failed check fails the command; a missing tool fails it when everything is required."""
     assert run_tests.report(results, lacking, strict=strict) == status
+
+
+def test_both_halves_of_the_suite_are_the_whole_suite() -> None:
+    """Every folder of tests is in exactly one half; what chooses tests, or a single core, gets one process."""
+    first, second = lanes.halves(["--require", "all"], 2)
+    found = {str(path.relative_to(TESTS.parent)) for path in TESTS.rglob("test_*.py")}
+    for path in found:
+        assert sum(path.startswith(f"{folder}/") for folder in first + second) == 1, path
+    for one in (["-k", "x"], ["tests/unit"], ["--require", "all", "-x"]):
+        assert lanes.halves(one, 2) == []
+    assert lanes.halves([], 1) == []
+
+
+def test_a_half_that_fails_is_told_and_both_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two real pytest processes: each has its status, and what both print is there, whole."""
+    for name, test in (("good", "assert True"), ("bad", "assert 'the word' == ''")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"test_{name}.py").write_text(f"def test_{name}():\n    {test}\n")
+    monkeypatch.setattr(lanes, "CHECKOUT", tmp_path)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    for sides, statuses in (([["good"], ["bad"]], [0, 1]), ([["bad"], ["good"]], [1, 0])):
+        assert list(lanes.run_halves(sides, [], environment).values()) == statuses
+        printed = capfd.readouterr().out
+        assert all(word in printed for word in ("1 passed", "1 failed", "the word"))
 
 
 def test_commands_are_executable_and_bash_reads_them() -> None:
