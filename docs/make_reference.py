@@ -26,6 +26,8 @@ from nbplatform_spawners.culler.metrics import Metrics
 from nbplatform_spawners.errors import REFUSALS
 from nbplatform_spawners.oidc.refusals import LOGIN_REFUSALS
 from nbplatform_spawners.rules.fields import LANGUAGE
+from nbplatform_spawners.slurm_dask.service_app import SlurmService
+from nbplatform_spawners.slurm_dask.service_metrics import ServiceMetrics
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -37,13 +39,14 @@ SET_AS = {
     "KeycloakSettings": "KeycloakAuthenticator",
     "CullerSettings": "IdleCuller",
     "UpstreamSettings": "IdleCuller",
+    "SlurmSettings": "SlurmService",
 }
 """Classes whose settings are set under the name of the class that administrators know."""
 MARK = "<!-- generated: {} -->"
 
 
 def registered_classes() -> list[type]:
-    """Return the spawners and authenticators that ``setup.cfg`` registers, in its order, and the culler."""
+    """Return the spawners and authenticators that ``setup.cfg`` registers, in its order, and the services."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     points = config["options.entry_points"]
@@ -52,7 +55,7 @@ def registered_classes() -> list[type]:
     ]
     targets = [line.partition("=")[2].strip() for line in lines if line.strip()]
     found = (at.partition(":") for at in targets)
-    return [*(getattr(importlib.import_module(module), name) for module, _, name in found), IdleCuller]
+    return [*(getattr(importlib.import_module(module), name) for module, _, name in found), IdleCuller, SlurmService]
 
 
 def project_settings() -> dict[str, dict[str, Any]]:
@@ -123,14 +126,23 @@ def cli_page() -> str:
 
 def culler_table() -> str:
     """Return the options of the culler's command: what each sets, in a sentence."""
+    return _options_of(IdleCuller)
+
+
+def slurm_service_table() -> str:
+    """Return the options of the command of the service for Slurm."""
+    return _options_of(SlurmService)
+
+
+def _options_of(service: Any) -> str:
     lines = ["| option | sets | meaning |", "|---|---|---|"]
-    for option, target in sorted(IdleCuller.aliases.items()):
+    for option, target in sorted(service.aliases.items()):
         owner, _, name = target.partition(".")
-        if owner == IdleCuller.__name__:
-            trait = getattr(IdleCuller, name)
-            sets = f"[`{name}`](settings.md#cidleculler{name})"
+        if owner == service.__name__:
+            trait = getattr(service, name)
+            sets = f"[`{name}`](settings.md#c{owner.lower()}{name})"
             lines.append(f"| `--{option}={_value_of(trait)}` | {sets} | {_cell(_first_sentence(trait))} |")
-    for flag, (_, said) in sorted(IdleCuller.flags.items()):
+    for flag, (_, said) in sorted(service.flags.items()):
         lines.append(f"| `--{flag}` | | {_cell(said)} |")
     return "\n".join(lines) + "\n"
 
@@ -175,7 +187,16 @@ def audit_table() -> str:
 
 def metrics_table() -> str:
     """Return the culler's metrics with their labels."""
-    found = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
+    return _metrics_of(Metrics())
+
+
+def slurm_metrics_table() -> str:
+    """Return the metrics of the service for Slurm."""
+    return _metrics_of(ServiceMetrics())
+
+
+def _metrics_of(metrics: object) -> str:
+    found = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     lines = ["| metric | labels | meaning |", "|---|---|---|"]
     for metric in found:
         name = metric._name + ("_total" if metric._type == "counter" else "")
@@ -241,11 +262,12 @@ def _cell(text: str) -> str:
 GENERATED = {
     "reference/settings.md": {"settings": settings_page},
     "reference/rules.md": {"keys": rules_tables},
-    "reference/cli.md": {"commands": cli_page, "culler": culler_table},
+    "reference/cli.md": {"commands": cli_page, "culler": culler_table, "slurm service": slurm_service_table},
     "tutorials/your-server.md": {"refusals": refusals_table},
     "how-to/keycloak.md": {"login refusals": login_refusals_table},
     "how-to/audit.md": {"audit fields": audit_table},
     "how-to/culler.md": {"culler metrics": metrics_table},
+    "how-to/dask-on-slurm.md": {"slurm metrics": slurm_metrics_table},
 }
 """Page below ``docs`` to what is generated in it, by the name in its marks."""
 

@@ -1,4 +1,4 @@
-"""What the audit file says: one JSON object for each spawn, refusal, warning, extension and stop.
+"""What the audit file says: one JSON object for each spawn, refusal, warning, extension, stop and job that was ended.
 
 The names are those of the Elastic Common Schema, ours stand below ``nbplatform``.  What is not known is left out.  No
 event holds a token, a password or a path of a user.  ``docs/reference/audit-event.schema.json`` is the contract.
@@ -20,7 +20,7 @@ from .rules.model import Origin
 ECS_VERSION = "8.11.0"
 DATASET = "nbplatform.audit"
 ACTIONS: Mapping[str, str] = MappingProxyType(
-    {"spawn": "start", "refusal": "info", "warning": "info", "extension": "info", "stop": "end"}
+    {"spawn": "start", "refusal": "info", "warning": "info", "extension": "info", "stop": "end", "job_end": "end"}
 )
 """Each action there is, and its ``event.type``."""
 OUTCOMES = ("success", "failure", "unknown")
@@ -122,6 +122,21 @@ def stop_event(now: datetime, user: str, server: str, state: Mapping[str, Any], 
         cause: why.
     """
     return _caused(now, "stop", (user, server), state, cause)
+
+
+def job_event(now: datetime, who: tuple[str, str], job: Mapping[str, str], outcome: str) -> Event:
+    """Return the event of a job in Slurm that was told to end, since its server is gone.
+
+    Args:
+        now: aware time.
+        who: the hub's name of the user, and the server's name; empty for the default server.
+        job: ``job``, ``job_name`` and ``cluster`` as Slurm and the job's tag have them, and ``why``, one sentence.
+        outcome: one of :data:`OUTCOMES`: whether Slurm took the order.
+    """
+    event = _event(now, "job_end", outcome, who, job["why"])
+    event["event"]["reason"] = "orphan"
+    event["nbplatform"].update({key: _text(job[key]) for key in ("job", "job_name", "cluster")})
+    return event
 
 
 def event_line(event: Event) -> bytes:

@@ -82,13 +82,21 @@ class HubApi:
         """
         await self._ask("GET", "/health")
 
+    async def owner(self) -> dict[str, Any]:
+        """Return the model of who the token belongs to, a user or a service, with the scopes that it has now.
+
+        Raises:
+            HubError: the hub does not know the token (its status is 403), or does not say.
+        """
+        return self._object(await self._ask("GET", "/user"), "/user")
+
     async def scopes(self) -> frozenset[str]:
         """Return what the token of the service may do.
 
         Raises:
             HubError: the hub does not know it, or does not say.
         """
-        found = self._object(await self._ask("GET", "/user"), "/user").get("scopes")
+        found = (await self.owner()).get("scopes")
         if not isinstance(found, list):
             raise HubError("the hub does not say what the service may do")
         return frozenset(one for one in found if isinstance(one, str))

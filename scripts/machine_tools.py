@@ -66,6 +66,21 @@ DOCKER = (
     Tool(("/etc/ssl/certs/ca-certificates.crt",), "ca-certificates", "tests with the image for notebook servers"),
 )
 """Only root can run Docker hosts."""
+SLURM_USE = "tests with Slurm"
+SLURM = (
+    Tool(("slurmctld",), "slurmctld", SLURM_USE),
+    Tool(("slurmd",), "slurmd", SLURM_USE),
+    Tool(("sbatch",), "slurm-client", SLURM_USE),
+    Tool(("slurmrestd",), "slurmrestd", SLURM_USE),
+    Tool(("/usr/lib/*/slurm*/auth_jwt.so",), "slurm-wlm-jwt-plugin", SLURM_USE),
+    Tool(("slurmdbd",), "slurmdbd", SLURM_USE),
+    Tool(("/usr/lib/*/slurm*/accounting_storage_mysql.so",), "slurm-wlm-mysql-plugin", SLURM_USE),
+    Tool(("munged",), "munge", SLURM_USE),
+    Tool(("mariadbd",), "mariadb-server", SLURM_USE),
+    Tool(("mariadb-install-db",), "mariadb-server", SLURM_USE),
+    Tool(("tini",), "tini", SLURM_USE),
+)
+"""Only root can run a Slurm whose jobs belong to several accounts."""
 
 
 def missing(tools: Sequence[Tool]) -> list[Tool]:

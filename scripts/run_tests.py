@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lanes import halves, run_halves
-from machine_tools import DOCKER, SUITE, Tool, install
+from machine_tools import DOCKER, SLURM, SUITE, Tool, install
 from steps import say
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def prepare() -> Sequence[Tool]:
     """Install the machine's programs that the suite uses; returns what is missing after that."""
-    lacking = install((*SUITE, *(DOCKER if os.geteuid() == 0 else ())))
+    lacking = install((*SUITE, *((*DOCKER, *SLURM) if os.geteuid() == 0 else ())))
     for tool in lacking:
         say(f"{tool.names[0]} is missing: {tool.use} skip (as root: apt-get install {tool.package})")
     return lacking

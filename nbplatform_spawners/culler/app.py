@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+from ..checked_settings import WrongSettings
 from ..errors import BadFile
 from ..event_file import EventFile
 from ..hub_api import HubApi, HubError
 from ..rules.model import RuleBook
 from ..rules.store import RuleStore
-from .checked_settings import TOKEN, CheckedSettings, WrongSettings
+from .checked_settings import TOKEN, CheckedSettings
 from .clock import Clock
 from .examine import Examiner, Wishes
 from .limits import Options
@@ -69,7 +70,6 @@ class IdleCuller(CheckedSettings):
     nbplatform-culler --rules-directory=/etc/jupyterhub/placement_rules --audit-file=/var/log/jupyterhub/audit.jsonl
     nbplatform-culler --timeout=3600
     """
-    raise_config_file_errors = True
     clock = Clock()
     metrics: Metrics
     _store: RuleStore | None = None

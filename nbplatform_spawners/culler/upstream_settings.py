@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
-from tornado.log import LogFormatter
 from traitlets import Bool, Callable, Int, Unicode, default
-from traitlets.config import Application
+
+from ..checked_settings import CheckedApplication
 
 
-class UpstreamSettings(Application):
+class UpstreamSettings(CheckedApplication):
     """What an administrator sets as ``c.IdleCuller.…``, or on the command line, as with upstream's culler."""
 
     timeout = Int(
@@ -160,20 +159,6 @@ class UpstreamSettings(Application):
         .. versionadded:: 0.1
         """,
     ).tag(config=True)
-
-    _log_formatter_cls = LogFormatter  # type: ignore[assignment]
-
-    @default("log_level")
-    def _log_level_default(self) -> int:
-        return logging.INFO
-
-    @default("log_datefmt")
-    def _log_datefmt_default(self) -> str:
-        return "%Y-%m-%d %H:%M:%S"
-
-    @default("log_format")
-    def _log_format_default(self) -> str:  # the hub's own, so that one log reads as one
-        return "%(color)s[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s]%(end_color)s %(message)s"
 
     @default("url")
     def _url_default(self) -> Any:

@@ -185,16 +185,11 @@ class NbplatformSpawner(Telling, PlatformSettings, Spawner):  # type: ignore[mis
 
     def _platform_env(self, decision: Decision) -> dict[str, str]:
         """Return the hub's variables, the limits (which JupyterLab shows), the speed-ups, and who the server is."""
+        limits = {"MEM_LIMIT": decision.value("memory"), "CPU_LIMIT": decision.value("cpu")}
         env = {key: str(value) for key, value in self.get_env().items() if value is not None}
-        if decision.value("memory") is not None:
-            env["MEM_LIMIT"] = str(decision.value("memory"))
-        if decision.value("cpu") is not None:
-            env["CPU_LIMIT"] = str(decision.value("cpu"))
-        env[SPEEDUPS_ENV] = " ".join(self.speedups)
-        env[RUN_ENV] = secrets.token_hex(8)
-        if self.hub_id:
-            env[HUB_ID_ENV] = self.hub_id
-        return env
+        env |= {key: str(value) for key, value in limits.items() if value is not None}
+        env |= {SPEEDUPS_ENV: " ".join(self.speedups), RUN_ENV: secrets.token_hex(8)}
+        return env | ({HUB_ID_ENV: self.hub_id} if self.hub_id else {})
 
     def _admit(self, demand: Demand, pools: tuple[LivePool, ...], now: datetime) -> Placement:
         held = self.holdings()

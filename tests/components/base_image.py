@@ -80,11 +80,16 @@ def contents(*paths: Path) -> Iterator[bytes]:
         yield path.name.encode() + b"\0" + path.read_bytes()
 
 
+INSIDE = ("singleuser", "slurm_dask", "rules")
+"""Folders of the package that servers and kernels import from."""
+
+
 def package_parts() -> Iterator[bytes]:
     """Yield what of the package matters in an image; the rest is the hub's, and nothing in an image imports it."""
     package = ROOT / "nbplatform_spawners"
-    files = [path for path in (package / "singleuser").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    yield from contents(*(package / name for name in ("__init__.py", "names.py", "speedups.py")), *sorted(files))
+    found = [path for name in INSIDE for path in (package / name).rglob("*")]
+    files = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+    yield from contents(*sorted(package.glob("*.py")), *sorted(files))
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(ROOT / "setup.cfg")
     yield settings["options.entry_points"]["console_scripts"].encode()

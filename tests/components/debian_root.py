@@ -24,8 +24,11 @@ CHARACTERS = re.compile(r"^\S+$")
 EMPTY_FOLDERS = ("dev", "etc/ssl/certs", "home", "proc", "run", "sys", "tmp", "usr/lib64", "var/tmp")
 
 
-def packages() -> dict[str, str]:
+def packages(*more: str) -> dict[str, str]:
     """Return name and version of every package that goes in.
+
+    Args:
+        more: packages that are wanted besides the usual ones.
 
     Raises:
         MissingComponent: this is no Debian, or it lacks one that is wanted.
@@ -37,10 +40,11 @@ def packages() -> dict[str, str]:
         status, name, version = line.split()
         if status == "installed":
             installed[name] = version
-    if lacking := [name for name in WANTED if name not in installed]:
+    wanted_names = (*WANTED, *more)
+    if lacking := [name for name in wanted_names if name not in installed]:
         raise MissingComponent(f"{lacking[0]} is not installed (as root: apt-get install {' '.join(lacking)})")
     left_out = [f"--no-{kind}" for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
-    found = output("apt-cache", "depends", "--recurse", "--installed", *left_out, *WANTED).splitlines()
+    found = output("apt-cache", "depends", "--recurse", "--installed", *left_out, *wanted_names).splitlines()
     return {name: installed[name] for name in sorted(set(found)) if CHARACTERS.match(name) and name in installed}
 
 

@@ -44,7 +44,7 @@ def bindable(port: int) -> bool:
     return True
 
 
-def listens(port: int) -> bool:
-    """Whether something accepts connections on a port of the loopback address."""
+def listens(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether something accepts connections on a port of an address of this machine."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0

@@ -24,6 +24,7 @@ from nbplatform_spawners.events import (
     Event,
     event_line,
     extension_event,
+    job_event,
     refusal_event,
     spawn_event,
     stop_event,
@@ -67,6 +68,7 @@ CAUSE = Cause(
     stop_at=NOW + timedelta(hours=2),
     idle_seconds=82800.4,
 )
+JOB = {"job": "4711", "job_name": "dask-worker-0a1b2c3d4e5f-1", "cluster": "0a1b2c3d4e5f", "why": "its server is gone"}
 OURS = {
     "server": "train",
     "profile": "gpu",
@@ -87,6 +89,8 @@ EVENTS: dict[str, Event] = {
     "warning": warning_event(NOW, "ada", "train", STATE, CAUSE),
     "extension": extension_event(NOW, "ada", "train", STATE, CAUSE),
     "stop": stop_event(NOW, "ada", "train", STATE, CAUSE),
+    "job": job_event(NOW, ("ada", "train"), JOB, "success"),
+    "job of a stranger": job_event(NOW, ("a/b\n\x1b[31m\ud800", ""), dict.fromkeys(JOB, "x" * 5000), "failure"),
     "failed stop": stop_event(NOW, "ada", "", {}, Cause("max_age", "too old", outcome="failure")),
 }
 
@@ -141,6 +145,18 @@ def test_what_the_culler_does_says_why_and_by_which_limits(action: str) -> None:
         "idle_seconds": 82800,
         "stop_at": "2026-11-24T09:12:30.005Z",
     }
+
+
+def test_a_job_that_was_ended_says_whose_it_was() -> None:
+    """Its number and name in Slurm, its cluster, and the server that is gone."""
+    event = EVENTS["job"]
+    assert (event["event"]["action"], event["event"]["type"], event["event"]["reason"]) == (
+        "job_end",
+        ["end"],
+        "orphan",
+    )
+    assert (event["message"], event["user"]) == ("its server is gone", {"name": "ada"})
+    assert event["nbplatform"] == {"server": "train", **{key: JOB[key] for key in ("job", "job_name", "cluster")}}
 
 
 def test_an_unknown_outcome_is_refused() -> None:

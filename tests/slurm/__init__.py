@@ -1,0 +1,1 @@
+"""Dask on a real Slurm."""
