@@ -68,7 +68,10 @@ class Side:
         while (left := self._slurm.job_count(USER)) and time.monotonic() < limit:
             time.sleep(0.1)
         if left:
-            tell(f"{self._name} {what}: {left} jobs are left after {LEFT_AFTER:.0f} s")
+            words = f"{self._name} {what}: {left} jobs are left after {LEFT_AFTER:.0f} s"
+            if self._name == "ours":
+                raise CannotRun(words)
+            tell(words)
         self._slurm.clear()
         return {**found, "left": left}
 

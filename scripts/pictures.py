@@ -19,6 +19,7 @@ from steps import StepError, say
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))  # for what this shares with the tests: tests/components
 
+import dask_pictures  # noqa: E402
 import login_pictures  # noqa: E402
 
 from tests.components import MissingComponent  # noqa: E402
@@ -257,6 +258,7 @@ PICTURES = {
     "keycloak-login": Picture(login_pictures.at_keycloak, "keycloak", (800, 720)),
     "keycloak-home": Picture(login_pictures.logged_in, "keycloak", FLAT),
     "keycloak-not-linked": Picture(login_pictures.not_linked, "keycloak", FLAT),
+    "dask": Picture(dask_pictures.panel, "slurm"),
 }
 """By the name of its file, without ``.png``; in the order in which they are made."""
 
@@ -339,7 +341,14 @@ def visiting_keycloak() -> Iterator[Visitor]:
         yield Visitor(driver, site.url, {})
 
 
-SITES = {"demo": visiting_demo, "keycloak": visiting_keycloak}
+@contextlib.contextmanager
+def visiting_slurm() -> Iterator[Visitor]:
+    """A JupyterLab of a user of Slurm's, and somebody who visits it; all end with the block."""
+    with browser() as driver, dask_pictures.panel_site() as lab:
+        yield Visitor(driver, lab.url, {})
+
+
+SITES = {"demo": visiting_demo, "keycloak": visiting_keycloak, "slurm": visiting_slurm}
 """Where pictures are made, by name."""
 
 

@@ -236,6 +236,11 @@ class SlurmCluster(ScalingCluster):
             if scheduler is not None and scheduler.ended:
                 return self._scheduler_lost()
             await self._settle_ended()
+            self._live.refresh()
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        super()._update_worker_status(op, msg)
+        self._live.refresh()
 
     # --- what the user sees ---
 

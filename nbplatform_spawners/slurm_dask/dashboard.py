@@ -8,10 +8,13 @@ This module imports next to nothing: it is loaded by every server, and Dask is n
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from .lab_link import PLACES
+from .models import FOLDER, SITE_ENV, SITE_FILE
 
 LAB = "dask_labextension"
 """The extension whose side panel starts clusters."""
@@ -24,7 +27,13 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
 
 def _load_jupyter_server_extension(serverapp: Any) -> None:
-    """Answer for the dashboards, and have the side panel start such clusters.  Called before the server listens."""
+    """Answer for the dashboards, and have the side panel start such clusters.  Called before the server listens.
+
+    Nothing of this is loaded without a site file, unless the user has had clusters: most sites have no Slurm.
+    """
+    site, clusters = Path(os.environ.get(SITE_ENV) or SITE_FILE), Path(FOLDER.format(home=Path.home()))
+    if not (site.exists() or clusters.exists()):
+        return
     try:
         from .dashboard_proxy import DashboardHandler
     except ImportError as error:

@@ -13,17 +13,13 @@ from pathlib import Path
 from ..errors import BadFile
 from ..server_env import HUB_ID_ENV, RUN_ENV
 from .errors import ClusterRefused
-from .models import FOLDER, Site
+from .models import FOLDER, SITE_ENV, SITE_FILE, Site
 from .site_file import read_site
 from .slurm import Slurm
 from .tag import Tag
 from .versions import COMPARED
 
 _SERVICE = "/services/nbplatform-slurm/token"
-SITE_ENV = "NBPLATFORM_SLURM_SITE"
-"""Environment variable with the path of the site file."""
-SITE_FILE = "/etc/nbplatform/slurm.yaml"
-"""Where the site file lies where the variable is not set; without it the shipped defaults hold."""
 
 
 def load_site(environment: Mapping[str, str]) -> Site:

@@ -61,14 +61,14 @@ def mint(key: bytes, user: str, now: datetime, lifespan: int) -> str:
 
     Args:
         key: as :func:`read_key` returns it.
-        user: login name; never ``root``.
+        user: login name; never ``root`` in whatever case, and no number: Slurm takes one for a uid.
         now: aware time at which the token begins to be good.
         lifespan: seconds, 1 to 3600.
 
     Raises:
-        ValueError: the name is not safe or is ``root``, the time is naive, or the lifespan is out of its range.
+        ValueError: the name is not safe, ``root`` or a number, the time is naive, or the lifespan out of its range.
     """
-    if not is_safe(user) or user == "root":
+    if not is_safe(user) or user.isdecimal() or user.casefold() == "root":
         raise ValueError(f"no token is made for a user called {bounded(user)}")
     if not 1 <= lifespan <= MAX_LIFESPAN:
         raise ValueError(f"a token is good for 1 to {MAX_LIFESPAN} seconds, not for {lifespan}")

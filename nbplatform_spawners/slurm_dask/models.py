@@ -180,3 +180,7 @@ class Site:
 
 FOLDER = "{home}/.nbplatform/dask"
 """Where the folders of clusters lie unless the site says otherwise."""
+SITE_ENV = "NBPLATFORM_SLURM_SITE"
+"""Environment variable with the path of the site file."""
+SITE_FILE = "/etc/nbplatform/slurm.yaml"
+"""Where the site file lies where the variable is not set; without it the shipped defaults hold."""

@@ -103,7 +103,11 @@ def slurm_name(model: Mapping[str, Any], holder: Holder, allowed: Allowed) -> st
         raise TokenRefused(refusal.message) from None
     if identity.name != holder.user:
         raise TokenRefused(f"this server runs as {bounded(identity.name)}, and the hub calls its user otherwise")
-    if identity.name in allowed.never:
+    if identity.name.isdecimal():
+        raise TokenRefused(
+            "Slurm would take this name, a number, for the uid of somebody else: no token is made for it"
+        )
+    if identity.name.casefold() in {name.casefold() for name in allowed.never}:
         raise TokenRefused(f"no token for Slurm is ever made for {bounded(identity.name)}")
     return identity.name
 

@@ -254,5 +254,6 @@ def read_mismatch(folder: ClusterFolder, name: str, here: dict[str, str]) -> str
 
 def last_words(text: str) -> str:
     """Return the last line of a job's output as the end of a sentence; what Dask tells of its everyday is none."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and " - INFO - " not in line]
+    whole = text.splitlines()[1 if len(text.encode()) >= LOG_TAIL else 0 :]  # the first one may be cut
+    lines = [line.strip() for line in whole if line.strip() and " - INFO - " not in line]
     return f"; its last words: {bounded(lines[-1], 300)}" if lines else ""

@@ -44,8 +44,8 @@ def cluster(site: Site) -> Iterator[PlainCluster]:
 
 
 @pytest.fixture(autouse=True)
-def server(hub: Hub) -> None:
-    """Ada's server, which runs."""
+def server(hub: Hub, cluster: PlainCluster) -> None:
+    """Ada's server, which was started after her first cluster."""
     if "ada" not in {user["name"] for user in hub.api("GET", "users").json}:
         hub.api("POST", "users/ada")
     assert start_server(hub, "ada")[-1].get("ready"), hub.log_text()

@@ -188,7 +188,7 @@ APPS = {
 
 @pytest.mark.parametrize("env", APPS.values(), ids=APPS.keys())
 def test_every_application_loads_the_extension(tmp_path: Path, env: dict[str, str | None]) -> None:
-    """Whatever ``JUPYTERHUB_SINGLEUSER_APP`` names: the extension is found, and a stock start has the same others."""
+    """Whatever ``JUPYTERHUB_SINGLEUSER_APP`` names: the extensions are found, and a stock start has the same others."""
     with running_server(tmp_path, OURS, env) as server:
         wait_for(lambda: "speed-ups in use: late-gc, lean-import, kernel-nodelay" in server.log(), "the line")
         ours = extensions(tmp_path)
@@ -196,7 +196,7 @@ def test_every_application_loads_the_extension(tmp_path: Path, env: dict[str, st
     tmp_path.mkdir()
     with running_server(tmp_path, STOCK, env):
         stock = extensions(tmp_path)
-    assert ours - stock == {"nbplatform_spawners.singleuser.extension"}
+    assert ours - stock == {"nbplatform_spawners.singleuser.extension", "nbplatform_spawners.slurm_dask.dashboard"}
     assert stock - ours == set()
     assert "jupyter_server_terminals" in stock
 

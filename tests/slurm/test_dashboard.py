@@ -59,7 +59,8 @@ def start_server(kept: Keeper, home: Path, *options: str, **env: str) -> Server:
     argv = [sys.executable, "-m", "jupyter_server", f"--ServerApp.port={port}", f"--ServerApp.base_url={base}"]
     argv += ["--allow-root", "--no-browser", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
     argv += [f"--ServerApp.jpserver_extensions={{'{EXTENSION}': True, 'jupyterlab': False}}", *options]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), **env}
+    (home / "slurm.yaml").write_text("slurm: {way: commands}\n")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "NBPLATFORM_SLURM_SITE": f"{home}/slurm.yaml", **env}
     process = kept.start(argv, env=environment, log=kept.folder / "server.log")
     server = Server(f"http://127.0.0.1:{port}{base}", home, process)
 
@@ -229,3 +230,11 @@ def test_an_image_without_dask_loads_the_extension_quietly(kept: Keeper, tmp_pat
     assert len(lines) == 1
     assert lines[0].startswith("[I ")
     assert dashboard._jupyter_server_extension_points() == [{"module": EXTENSION}]
+
+
+def test_without_slurm_nothing_of_it_is_loaded(kept: Keeper, tmp_path: Path) -> None:
+    """Most sites have no site file, and most users no clusters: their servers start and answer as ever."""
+    server = start_server(kept, tmp_path, NBPLATFORM_SLURM_SITE=str(tmp_path / "nowhere.yaml"))
+    answer = server.dashboard()
+    assert answer.status_code == 404
+    assert "Dask cluster" not in answer.text

@@ -71,7 +71,9 @@ def test_a_token_says_who_and_until_when() -> None:
         jwt.decode(token, KEY[::-1], ["HS256"], options=options)
 
 
-@pytest.mark.parametrize("user", ["", "root", "a b", "-x", "a/b", "alice\n", "x" * 65, "ünïcode", 'a","sun":"root'])
+@pytest.mark.parametrize(
+    "user", ["", "root", "ROOT", "0", "62001", "a b", "-x", "a/b", "alice\n", "x" * 65, "ünïcode", 'a","sun":"root']
+)
 def test_no_token_for_a_name_that_is_not_safe(user: str) -> None:
     """Nor for root, whom Slurm lets do everything."""
     with pytest.raises(ValueError, match="no token is made"):

@@ -124,7 +124,10 @@ def test_a_server_without_a_good_account_gets_nothing(model: dict[str, Any], why
         slurm_name(model, Holder("ada", ""), ALLOWED)
 
 
-@pytest.mark.parametrize("name", ["root", "slurm", "reaper", "a b", "-x", "../x", "x" * 65, "", "ada\n"])
+@pytest.mark.parametrize(
+    "name",
+    ["root", "Root", "slurm", "SLURM", "reaper", "0", "62001", "007", "a b", "-x", "../x", "x" * 65, "", "ada\n"],
+)
 def test_names_that_are_special_or_unsafe_get_nothing(name: str) -> None:
     """Whatever the hub calls its user, and with a good uid."""
     model = with_server(name, state={"identity": identity(name=name)})
