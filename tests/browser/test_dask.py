@@ -27,18 +27,16 @@ FIELD = f"{PANEL} .dask-DashboardURL input, {PANEL} input"
 
 @pytest.fixture
 def cluster(site: Site) -> Iterator[PlainCluster]:
-    """A cluster of ada, which runs as she, with its folder in her home."""
+    """A cluster whose folder is ada's, in her home."""
     root = site.top / "home" / "ada" / ".nbplatform" / "dask"
     root.mkdir(parents=True, exist_ok=True)
     with keeper("nbplatform-dask") as kept:
         one = make_cluster(kept, root, owner_grace=600)
-        one.before = ("setpriv", f"--reuid={UID}", f"--regid={GID}", "--clear-groups")
-        for path in (root.parent, root, one.folder, *one.folder.iterdir()):
-            os.chown(path, UID, GID)
-        kept.folder.chmod(0o711)
         one.start_scheduler()
         assert one.address
         one.start_worker("--no-nanny", "--local-directory", str(one.folder / "scratch"))
+        for path in (root.parent, root, one.folder, *one.folder.iterdir()):
+            os.chown(path, UID, GID)  # an interpreter below root's home could not be run as she
         yield one
     shutil.rmtree(root.parent)
 

@@ -32,13 +32,11 @@ class PlainCluster:
     Attributes:
         keeper: ends all processes.
         folder: the cluster's folder.
-        before: words before each command, such as those that make it another user's.
         started: the programs that were started, the scheduler first.
     """
 
     keeper: Keeper
     folder: Path
-    before: tuple[str, ...] = ()
     started: list[Kept] = field(default_factory=list)
 
     @property
@@ -79,7 +77,7 @@ class PlainCluster:
     def start(self, program: str, *options: str, **env: str) -> Kept:
         """Start ``scheduler`` or ``worker`` with options of its own."""
         number = len(self.started)
-        argv = [*self.before, sys.executable, "-m", f"distributed.cli.dask_{program}", *options]
+        argv = [sys.executable, "-m", f"distributed.cli.dask_{program}", *options]
         log = self.keeper.folder / f"{self.folder.name}-{program}-{number}.log"
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder.parent), **env}
         self.started.append(self.keeper.start(argv, log=log, env=environment))
