@@ -100,8 +100,10 @@ def test_keeping_a_server_running_needs_the_pages_own_token_against_forgery(hub:
     with requests.Session() as forged:
         forged.trust_env = False
         headers = {"Cookie": visitor.cookies(extend), "Origin": "https://example.org"}
-        assert forged.post(f"{hub.url}{extend}", headers=headers, timeout=60).status_code in (403, 404)
-        assert forged.post(f"{hub.url}{extend}", headers={"Cookie": headers["Cookie"]}, timeout=60).status_code == 403
+        # A 503 is the proxy's own: the server has just closed the connection that the proxy was about to use again.
+        for sent, refused in ((headers, {403, 404}), ({"Cookie": headers["Cookie"]}, {403})):
+            posts = (forged.post(f"{hub.url}{extend}", headers=sent, timeout=60).status_code for _ in range(5))
+            assert next(status for status in posts if status != 503) in refused
 
 
 def test_two_kernels_are_two(door: Door) -> None:
