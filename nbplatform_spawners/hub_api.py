@@ -240,21 +240,10 @@ class HubApi:
                 raise HubError(f"the hub does not answer {method} {path[:MAX_TOLD]}: {error}") from None
         if answer.status not in allowed:
             raise HubError(
-                f"the hub answers {method} {path[:MAX_TOLD]} with status {answer.status}{self._words(answer)}",
+                f"the hub answers {method} {path[:MAX_TOLD]} with status {answer.status}{answer.message(self._token)}",
                 answer.status,
             )
         return answer
-
-    def _words(self, answer: Answer) -> str:
-        """Return what the hub says about its refusal, if it says anything."""
-        try:
-            said = answer.json()
-        except ValueError:
-            return ""
-        message = said.get("message") if isinstance(said, dict) else None
-        if not isinstance(message, str) or not message:
-            return ""
-        return f": {bounded(message.replace(self._token, '[token]'), MAX_TOLD)}"
 
     def _object(self, answer: Answer, path: str) -> dict[str, Any]:
         try:

@@ -55,6 +55,21 @@ class Answer:
         except (ValueError, RecursionError):
             raise ValueError("it is no JSON") from None
 
+    def message(self, secret: str) -> str:
+        """Return the ``message`` of a refusal as the end of a sentence, empty when there is none.
+
+        Args:
+            secret: a token that was sent; it is never in what is returned.
+        """
+        try:
+            said = self.json()
+        except ValueError:
+            return ""
+        message = said.get("message") if isinstance(said, dict) else None
+        if not isinstance(message, str) or not message:
+            return ""
+        return f": {bounded(message.replace(secret, '[token]'), MAX_TOLD)}"
+
 
 class _Connection(_HTTPConnection):
     """A connection whose reset by the other side ends the question at once."""

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter as Count
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
+from ..served_metrics import ServedMetrics
 from .examine import Seen
 
 _SECONDS_AN_HOUR = 3600.0
 _BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
-class Metrics:
+class Metrics(ServedMetrics):
     """What Prometheus is told; each culler has a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._last_gpu: dict[str, float] = {}
         self._last_pass: float | None = None
         ours = "nbplatform_culler_"
@@ -45,25 +46,6 @@ class Metrics:
         self.rules_bad = Gauge(
             f"{ours}rules_bad", "1 while the rule files are bad, 0 while they are good", registry=None
         )
-        self._known: set[Gauge] = set()
-
-    def tell(self, gauge: Gauge, value: float) -> None:
-        """Set one of the gauges that have no series as long as nobody knows their value."""
-        gauge.set(value)
-        if gauge not in self._known:
-            self._known.add(gauge)
-            self.registry.register(gauge)
-
-    def serve(self, ip: str, port: int) -> None:
-        """Answer Prometheus.
-
-        Args:
-            ip, port: where.
-
-        Raises:
-            OSError: somebody else listens there.
-        """
-        start_http_server(port, addr=ip, registry=self.registry)
 
     def note_servers(self, seen: Sequence[Seen], passed: float) -> None:
         """Note what a pass found.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
+
+from ..served_metrics import ServedMetrics
 
 _OURS = "nbplatform_slurm_"
 _BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
-class ServiceMetrics:
+class ServiceMetrics(ServedMetrics):
     """What Prometheus is told; each service has a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self.tokens = Counter(
             f"{_OURS}tokens", "Requests for tokens, by what became of them", ["outcome"], registry=self.registry
         )
@@ -30,22 +32,3 @@ class ServiceMetrics:
             registry=self.registry,
         )
         self.last = Gauge(f"{_OURS}last_pass_timestamp_seconds", "When the last good look ended", registry=None)
-        self._known: set[Gauge] = set()
-
-    def tell(self, gauge: Gauge, value: float) -> None:
-        """Set one of the gauges that have no series as long as nobody knows their value."""
-        gauge.set(value)
-        if gauge not in self._known:
-            self._known.add(gauge)
-            self.registry.register(gauge)
-
-    def serve(self, ip: str, port: int) -> None:
-        """Answer Prometheus.
-
-        Args:
-            ip, port: where.
-
-        Raises:
-            OSError: somebody else listens there.
-        """
-        start_http_server(port, addr=ip, registry=self.registry)

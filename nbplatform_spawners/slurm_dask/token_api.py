@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from ..names import bounded, is_safe
+from ..names import is_safe
 from ..times import read_time
-from ..wire import MAX_TOLD, Answer, NoAnswer
+from ..wire import Answer, NoAnswer
 from .asks import Asks
 from .errors import SlurmRefused, SlurmUnavailable
 
@@ -139,7 +139,7 @@ class TokenSource:
             ) from None
 
     def _refusal(self, answer: Answer) -> SlurmUnavailable | SlurmRefused:
-        said = f"status {answer.status}{self._words(answer)}"
+        said = f"status {answer.status}{answer.message(self._hub_token)}"
         if answer.status in (400, 401, 403):
             return SlurmRefused(
                 f"the service at {self.url} gives this server no token for Slurm: {said}; "
@@ -154,17 +154,6 @@ class TokenSource:
         return SlurmUnavailable(
             f"the service that gives tokens for Slurm answers at {self.url} with {said}; try again in a minute"
         )
-
-    def _words(self, answer: Answer) -> str:
-        """Return what the service says about its refusal, if it says anything."""
-        try:
-            said = answer.json()
-        except ValueError:
-            return ""
-        message = said.get("message") if isinstance(said, dict) else None
-        if not isinstance(message, str) or not message:
-            return ""
-        return f": {bounded(message.replace(self._hub_token, '[token]'), MAX_TOLD)}"
 
 
 def read_token(answer: Any) -> SlurmToken:
