@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ import websocket
 
 from tests.components.hub import Hub, run_cell, run_terminal, running_hub, start_server, stop_server
 from tests.components.need import need
-from tests.components.servers import Door, executed, received, typed
+from tests.components.servers import Door, ServerTrouble, executed, received, typed
 from tests.hub.conftest import temporary_site
 from tests.hub.site import ACCOUNTS, GROUPS, PASSWORD, Site
 
@@ -125,7 +126,20 @@ def test_a_kernel_restarts_under_an_open_socket(door: Door) -> None:
     with channel_of(door, kernel) as channel:
         executed(channel, "x = 1; import os; print(os.getpid())")
         door.ask("POST", f"api/kernels/{kernel}/restart")
-        assert executed(channel, "print('x' in dir())") == "False\n"
+        assert told_by_the_new(channel, "print('x' in dir())") == "False\n"
+
+
+def told_by_the_new(channel: websocket.WebSocket, code: str) -> str:
+    """Run a cell in a kernel that was restarted.
+
+    Jupyter may answer the restart before its own subscription to the new kernel's output stands again: what the kernel
+    says until then reaches nobody, and on a busy machine that was a whole cell.  So the cell is sent again.
+    """
+    channel.settimeout(20)
+    for _ in range(5):
+        with contextlib.suppress(ServerTrouble):
+            return executed(channel, code)
+    pytest.fail("the restarted kernel never answers on the open socket")
 
 
 def test_a_running_cell_is_interrupted(door: Door) -> None:
