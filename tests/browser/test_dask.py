@@ -39,6 +39,7 @@ def cluster(site: Site) -> Iterator[PlainCluster]:
             os.chown(path, UID, GID)  # an interpreter below root's home could not be run as she
         yield one
     shutil.rmtree(root.parent)
+    shutil.rmtree(site.top / "home" / "ada" / ".jupyter", ignore_errors=True)  # else others open what is open here
 
 
 @pytest.fixture(autouse=True)
