@@ -44,11 +44,15 @@ return {page: of('body', 'backgroundColor'), words: of('body', 'color'),
 TIMES = "return [...document.querySelectorAll('.nbp-server time')].map(one => [one.dateTime, one.textContent])"
 SECTION = "#nbp-running"
 HEARD = """
-new MutationObserver(() => {
-    const heard = JSON.parse(sessionStorage.heard ?? '[]');
-    sessionStorage.heard = JSON.stringify([...heard, document.querySelector('#progress-said').textContent]);
-}).observe(document.querySelector('#progress-said'), {childList: true});
+addEventListener('DOMContentLoaded', () => {
+    const said = document.querySelector('#progress-said');
+    if (said) new MutationObserver(() => {
+        const heard = JSON.parse(sessionStorage.heard ?? '[]');
+        sessionStorage.heard = JSON.stringify([...heard, said.textContent]);
+    }).observe(said, {childList: true});
+});
 """
+"""What listens from the first moment of each page: a start may be quicker than a test that looks at it."""
 LISTENED = "return JSON.parse(sessionStorage.heard ?? '[]')"
 
 
@@ -165,6 +169,22 @@ def test_the_waiting_page_can_be_heard(user: User) -> None:
     assert live["live"] == "polite"
 
 
+def test_a_button_can_be_used_only_when_it_does_something(user: User) -> None:
+    """Where the page's script has not come, or comes late, no click is taken that nothing would answer."""
+    user.log_in("ben")
+    choose(user, "silent")
+    user.see_text("#progress-message", "Waiting for your server to answer")
+    user.cdp("Network.enable")
+    user.cdp("Network.setBlockedURLs", urls=["*/jhapi.js*"])
+    for page, button in (("/hub/spawn-pending/ben", "#stop-server-btn"), ("/hub/home", ".nbp-stop")):
+        user.go(page)
+        assert not user.see(button).is_enabled()
+    user.cdp("Network.setBlockedURLs", urls=[])
+    for page, button in (("/hub/spawn-pending/ben", "#stop-server-btn"), ("/hub/home", ".nbp-stop")):
+        user.go(page)
+        user.wait(lambda button=button: user.see(button).is_enabled(), "a button that can be used")
+
+
 def test_giving_up_stops_the_server_that_is_starting_and_no_other(user: User) -> None:
     """The button of a named server's waiting page leaves the default server alone, and leads home."""
     assert start_server(user.hub, "ben", {"profile": "cpu"})[-1].get("ready")
@@ -276,9 +296,8 @@ def test_without_javascript_a_start_is_given_up_by_a_form(user: User) -> None:
 def test_an_image_that_is_fetched_is_told_by_its_percentage(user: User) -> None:
     """One line of the list changes in place; a screen reader hears each tenth of it and not each per cent."""
     user.log_in("ben")
+    user.cdp("Page.addScriptToEvaluateOnNewDocument", source=HEARD)
     choose(user, "fetched")
-    user.script(HEARD)
-    user.see_text("#progress-message", "Fetching the image site/lab:1: ")
     user.wait(lambda: user.driver.current_url.startswith(f"{user.hub.url}/user/ben/"), "the way to the server")
     heard = [one for one in user.script(LISTENED) if one.startswith("Fetching")]
     assert 2 <= len(heard) <= 12, heard

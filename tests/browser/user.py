@@ -78,10 +78,12 @@ class User:
         return found
 
     def click(self, css: str) -> None:
-        """Wait for an element, bring it to the middle of the window, where nothing covers it, and click it."""
+        """Wait for an element that can be used, bring it to the middle of the window, uncovered, and click it."""
 
         def clicked() -> bool:
             found = self.driver.find_element(By.CSS_SELECTOR, css)
+            if not found.is_enabled():
+                return False  # the page's script has not come to it yet
             self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
             found.click()
             return True
