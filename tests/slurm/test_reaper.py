@@ -116,9 +116,9 @@ async def reaper(
 
 
 async def ended(slurm: Slurm, gone: Collection[str]) -> None:
-    """Wait until these jobs are over."""
+    """Wait until these jobs are over, and their nodes are done with them: until then Slurm lists them as alive."""
     async with asyncio.timeout(LIMIT):
-        while here(slurm) & set(gone):  # noqa: ASYNC110 - Slurm tells nobody
+        while {line.split()[0] for line in slurm.squeue()} & set(gone):  # noqa: ASYNC110 - Slurm tells nobody
             await asyncio.sleep(0.2)
 
 
