@@ -18,9 +18,12 @@ except ImportError:  # PyYAML without libyaml: slower, the same result
 
 MAX_DEPTH = 32
 """How deep lists and mappings may be nested; the language itself needs 8."""
+_TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
 MAX_NODES = 500_000
 """How many values one file may hold; a site of 1,000 rules has about 30,000."""
 _TEXT, _LIST, _MAP = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
+_DEPTH_OF_LIBYAML = "exceeded maximum nesting depth"
+"""The problem that libyaml itself names from 1,000 on; it reads ahead, so it may come before ours."""
 _NODELESS = (yaml.AliasEvent, yaml.DocumentStartEvent)
 
 
@@ -33,6 +36,10 @@ def compose_text(text: str) -> yaml.Node | None:
     loader = _Loader(text)
     try:
         return _compose(loader)
+    except yaml.MarkedYAMLError as error:
+        if error.problem != _DEPTH_OF_LIBYAML:
+            raise
+        raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=error.problem_mark) from None
     finally:
         loader.dispose()
 
@@ -81,7 +88,7 @@ def _refuse(event: Any, left: int, second: bool) -> None:
     elif left < 0:
         problem = f"more than {MAX_NODES} values"
     elif isinstance(event, yaml.CollectionStartEvent):
-        problem = f"nested more than {MAX_DEPTH} deep"
+        problem = _TOO_DEEP
     else:
         return
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)

@@ -174,20 +174,26 @@ class Door:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """Send one request to the server and return the JSON of its answer.
 
+        A 503 is the proxy's own, which has not reached the server: it was about to use a connection again that the
+        server has just closed.  It is asked again.
+
         Raises:
             ServerTrouble: it refuses.
         """
-        if self.session is not None:
-            answer = self.session.script(method, self.path + path, json=body)
-        else:
-            with requests.Session() as plain:
-                plain.trust_env = False
-                headers = {"Authorization": f"token {self.token}"}
-                address = f"{self.url}{self.path}{path}"
-                answer = Answer.of(plain.request(method, address, json=body, headers=headers, timeout=CELL_LIMIT))
+        answers = (self._answer(method, path, body) for _ in range(5))
+        answer = next((one for one in answers if one.status != 503), None) or self._answer(method, path, body)
         if answer.status >= 400:
             raise ServerTrouble(f"{method} {self.path}{path}: {answer.status} {answer.text[:500]}")
         return answer.json
+
+    def _answer(self, method: str, path: str, body: Any) -> Answer:
+        if self.session is not None:
+            return self.session.script(method, self.path + path, json=body)
+        with requests.Session() as plain:
+            plain.trust_env = False
+            headers = {"Authorization": f"token {self.token}"}
+            address = f"{self.url}{self.path}{path}"
+            return Answer.of(plain.request(method, address, json=body, headers=headers, timeout=CELL_LIMIT))
 
     @contextmanager
     def socket(self, path: str, **query: str) -> Iterator[websocket.WebSocket]:
