@@ -13,6 +13,7 @@ from .accounts.commands import add_commands as add_accounts
 from .auth.doctor_command import add_commands as add_doctor
 from .hosts.commands import add_commands as add_hosts
 from .rules.commands import add_commands as add_rules
+from .slurm_dask.site_command import add_commands as add_slurm
 
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -23,6 +24,7 @@ examples:
   nbplatform rules check placement_rules
   nbplatform rules explain alice --profile gpu
   nbplatform hosts status
+  nbplatform slurm check
   nbplatform doctor keycloak
   nbplatform COMMAND --help
 """
@@ -62,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_rules(subparsers)
     add_accounts(subparsers)
     add_hosts(subparsers)
+    add_slurm(subparsers)
     add_doctor(subparsers)
     return parser
 

@@ -57,7 +57,8 @@ c.JupyterHub.services.append(
 )
 
 # What the service may do, and who may use it: notebook servers, by their own token.  A server's token can do no more
-# than its user, so users have the same scope; from any other token than a server's the service takes no request.
+# than its user, so users have the same scope.  The service answers tokens that open one server of their own user: a
+# user can make such a one by hand, and gets by it what a notebook in that server gets, while that server runs.
 use = "access:services!service=nbplatform-slurm"
 c.JupyterHub.load_roles += [
     {

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import BadFile
+from ..rules.units import format_count
 from ..server_env import HUB_ID_ENV, RUN_ENV
 from .errors import ClusterRefused
 from .models import FOLDER, SITE_ENV, SITE_FILE, Site
@@ -33,14 +34,15 @@ def load_site(environment: Mapping[str, str]) -> Site:
         return read_site(path.read_bytes(), path.name)
     except FileNotFoundError:
         if not environment.get(SITE_ENV):
-            return Site()
+            return Site(absent=str(path))
         raise ClusterRefused(
             f"the site's file for Dask on Slurm ({path}) is not there: tell your administrators"
         ) from None
     except OSError as error:
         why = error.strerror
     except BadFile as error:
-        why = str(error.mistakes[0])
+        more = len(error.mistakes) - 1
+        why = str(error.mistakes[0]) + (f", and {format_count(more, 'more mistake')}" if more else "")
     raise ClusterRefused(f"the site's file for Dask on Slurm ({path}) cannot be used: {why}: tell your administrators")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 from ..rules.units import duration_in_words, format_count, format_size
 from .amounts import parse_memory, parse_walltime, shown
@@ -70,10 +71,10 @@ def effective(
         queue=word("queue", QUEUES),
         account=word("account", _WORD),
         cores=asked("cores", _at_least_one),
-        memory=asked("memory", _memory),
+        memory=asked("memory", checked_memory),
         walltime=asked("walltime", _walltime),
-        n_workers=asked("n_workers", _count),
-        gpus=asked("gpus", _count),
+        n_workers=asked("n_workers", checked_count),
+        gpus=asked("gpus", checked_count),
     )
 
 
@@ -101,15 +102,42 @@ def check(asked: Wish, site: Site, held: int) -> None:
         )
 
 
-def check_workers(count: object, site: Site) -> int:
-    """Return the number of workers that a cluster is to have.
+def check_workers(workers: int, site: Site, name: str = "n_workers") -> None:
+    """Check the number of workers that a cluster is to have.
+
+    Args:
+        workers: of all its jobs.
+        site: the site file.
+        name: the argument by which the user asked for them.
 
     Raises:
-        ClusterRefused: it is no whole number, or more than the site allows.
+        ClusterRefused: they are more than the site allows.
     """
-    workers = _count("n_workers", count)
-    _within("n_workers", workers, site.limits.workers, lambda n: format_count(n, "worker"), site)
-    return workers
+    limit = site.limits.workers
+    _within(name, workers, MAX_COUNT if limit is None else limit, lambda n: format_count(n, "worker"), site)
+
+
+def checked_count(name: str, value: object, least: int = 0) -> int:
+    """Return a number of things that a user wrote as an argument of this name.
+
+    Raises:
+        ClusterRefused: it is no whole number, below ``least`` or above :data:`MAX_COUNT`.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= MAX_COUNT:
+        raise ClusterRefused(f"{name}={shown(value)} is no whole number from {least} to {MAX_COUNT}")
+    return int(value)
+
+
+def checked_memory(name: str, value: object) -> int:
+    """Return the bytes that a user wrote as an argument of this name.
+
+    Raises:
+        ClusterRefused: it is no amount of memory.
+    """
+    try:
+        return parse_memory(value)
+    except ValueError as error:
+        raise ClusterRefused(f"{name}={error}") from None
 
 
 def checked_word(name: str, value: object, pattern: re.Pattern[str] = _WORD) -> str | None:
@@ -137,23 +165,8 @@ def _within(name: str, value: int, limit: int | None, said: Callable[[int], str]
         )
 
 
-def _count(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise ClusterRefused(f"{name}={shown(value)} is no whole number from 0 to {MAX_COUNT}")
-    return value
-
-
 def _at_least_one(name: str, value: object) -> int:
-    if _count(name, value) < 1:
-        raise ClusterRefused(f"{name}={shown(value)} is no whole number from 1 to {MAX_COUNT}")
-    return _count(name, value)
-
-
-def _memory(name: str, value: object) -> int:
-    try:
-        return parse_memory(value)
-    except ValueError as error:
-        raise ClusterRefused(f"{name}={error}") from None
+    return checked_count(name, value, 1)
 
 
 def _walltime(name: str, value: object) -> int:

@@ -157,6 +157,7 @@ class Site:
         owner_grace: seconds that a scheduler outlives the connection to the notebook that owns it.
         defaults, groups, limits: what clusters have, and may have.
         support: whom users ask.
+        absent: path at which there is no site file, so that all of this is a default; None where there is one.
     """
 
     way: Way = "commands"
@@ -176,6 +177,7 @@ class Site:
     groups: tuple[GroupDefaults, ...] = ()
     limits: Limits = field(default_factory=Limits)
     support: str = "your administrators"
+    absent: str | None = None
 
 
 FOLDER = "{home}/.nbplatform/dask"

@@ -1,7 +1,8 @@
 """Ends the jobs of servers that are gone.
 
 Slurm is asked first, then the hub: a server that began in between is then in the hub's list, and a job that was
-submitted in between is in neither and safe.  Who is not asked, or does not answer, says nothing about any server.
+submitted in between is in neither and safe.  Who is not asked, or does not answer, says nothing about any server; a
+user of whom the hub says nothing that can be used is unknown, and what is theirs stays.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Reaper:
         self._slurm, self._hub, self._whose = slurm, hub, whose
         self._log, self._metrics, self._audit = tellers.log, tellers.metrics, tellers.audit
         self._told: dict[str, int] = {}
+        self._unknown: frozenset[str] = frozenset()
         self._trouble: str | None = None
 
     async def make_pass(self) -> bool:
@@ -112,14 +114,20 @@ class Reaper:
         ours = [job for job in jobs.values() if self._is_ours(job)]
         self._metrics.tell(self._metrics.jobs, len(ours))
         self._remember(jobs)
-        if not ours:
-            return []
+        unknown: dict[str, str] = {}
+        found = await self._without_server(ours, unknown) if ours else []
+        self._tell(unknown)
+        return found
+
+    async def _without_server(self, ours: Collection[JobState], unknown: dict[str, str]) -> list[Orphan]:
+        """Return the jobs without a server; users of whom nothing can be read are added to ``unknown``, with why."""
         await self._check_scopes()
-        first = orphans(ours, await self._servers(), self._whose.hub)
+        first = orphans(ours, await self._servers(unknown), self._whose.hub)
         if not first:
             return []
-        again = await self._servers_of(sorted({one.tag.user for one in first}))
-        return orphans((one.job for one in first), again, self._whose.hub)
+        again = await self._servers_of(sorted({one.tag.user for one in first}), unknown)
+        both = orphans((one.job for one in first), again, self._whose.hub)
+        return [one for one in both if one.tag.user not in unknown]
 
     def _is_ours(self, job: JobState) -> bool:
         tag = None if job.ended else read_tag(job.tag)
@@ -132,17 +140,37 @@ class Reaper:
         if lacking:
             raise HubError(f"the service's role lacks {' '.join(lacking)}; it needs the scopes {' '.join(SCOPES)}")
 
-    async def _servers(self) -> dict[Server, ServerState]:
-        return _read(await self._hub.users("active"))
+    async def _servers(self, unknown: dict[str, str]) -> dict[Server, ServerState]:
+        found: dict[Server, ServerState] = {}
+        models = await self._hub.users("active")
+        for model in models:
+            try:
+                found |= read_servers([model])
+            except ValueError as error:
+                unknown[model["name"]] = str(error)
+        if models and len(unknown) == len(models):
+            raise HubError(next(iter(unknown.values())))  # nobody can be read: it is the answer as a whole
+        return found
 
-    async def _servers_of(self, users: Iterable[str]) -> dict[Server, ServerState]:
+    async def _servers_of(self, users: Iterable[str], unknown: dict[str, str]) -> dict[Server, ServerState]:
         """Return the servers of some users, each asked for alone: a page of a long list may be old by now."""
         found: dict[Server, ServerState] = {}
         for user in users:
-            model = await self._hub.user(user)
-            found |= _read([] if model is None else [model])
+            try:
+                model = await self._hub.user(user)
+                found |= read_servers([] if model is None else [model])
+            except (HubError, ValueError) as error:
+                await self._check_scopes()  # a hub that does not answer at all ends the look here
+                unknown[user] = str(error)
         await self._check_scopes()  # who lost its role in between is told that there is no such user
         return found
+
+    def _tell(self, unknown: Mapping[str, str]) -> None:
+        """Tell of users who are unknown, each once as long as that lasts."""
+        self._metrics.tell(self._metrics.unknown, len(unknown))
+        for user in sorted(unknown.keys() - self._unknown):
+            self._log.warning("the jobs of %s are left alone: %s", bounded(user), unknown[user])
+        self._unknown = frozenset(unknown)
 
     async def _end(self, found: Collection[Orphan]) -> None:
         """Tell these jobs to end; what one user's jobs meet is no matter of the others'."""
@@ -202,13 +230,6 @@ def table(found: Collection[Orphan]) -> str:
 def int_or_0(text: str) -> int:
     """Return a job's number, by which jobs are sorted; 0 for a job of an array and the like."""
     return int(text) if text.isdecimal() else 0
-
-
-def _read(models: Collection[Mapping[str, object]]) -> dict[Server, ServerState]:
-    try:
-        return read_servers(models)
-    except ValueError as error:
-        raise HubError(str(error)) from None
 
 
 def _shown(one: Orphan) -> tuple[str, str, str, str]:

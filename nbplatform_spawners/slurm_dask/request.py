@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 from ..names import bounded
+from ..rules.units import format_count
+from .amounts import shown
 from .errors import ClusterRefused
 from .jobqueue import WorkerJob, choose_python
-from .limits import Wish, effective
+from .limits import Wish, check_workers, effective
 from .models import JobState, Site
 from .tag import read_tag
 
@@ -70,9 +73,7 @@ def make_request(
     said = {**config, **{key: value for key, value in arguments.items() if value is not None}}
     wish = effective(arguments, config, site, groups)
     lists = {name: _lines(name, said.get(name)) for name in LISTS}
-    processes = said.get("processes") or 1
-    if not isinstance(processes, int) or isinstance(processes, bool) or not 1 <= processes <= wish.cores:
-        raise ClusterRefused(f"processes={bounded(processes)} is no whole number from 1 to the {wish.cores} cores")
+    processes = _processes(said.get("processes"), wish.cores, site)
     job = WorkerJob(
         queue=wish.queue,
         account=wish.account,
@@ -81,20 +82,40 @@ def make_request(
         gpus=wish.gpus,
         processes=processes,
         walltime=wish.walltime,
-        python=choose_python(said.get("python"), executable, site.shared, site.worker_python),
+        python=_python(said.get("python"), executable, site),
         prologue=(*site.prologue, *lists["job_script_prologue"]),
         directives=lists["job_extra_directives"],
         extra_args=lists["worker_extra_args"],
         local_directory=said.get("local_directory"),
         options={name: said[name] for name in PASSED if name in said},
     )
-    return Request(wish, job, said.get("log_directory"))
+    whole = math.ceil(wish.n_workers / processes) * processes  # the workers of the last job come all or not at all
+    return Request(replace(wish, n_workers=whole), job, said.get("log_directory"))
 
 
 def held_clusters(jobs: Mapping[str, JobState], user: str) -> int:
     """Return how many clusters the user's own jobs in Slurm belong to."""
     tags = (read_tag(job.tag) for job in jobs.values() if not job.ended and job.state != "COMPLETING")
     return len({tag.cluster for tag in tags if tag is not None and tag.user == user})
+
+
+def _processes(value: Any, cores: int, site: Site) -> int:
+    processes = 1 if value is None else value
+    if not isinstance(processes, int) or isinstance(processes, bool) or not 1 <= processes <= cores:
+        most = f"the {format_count(cores, 'core')} of a job"
+        raise ClusterRefused(f"processes={shown(processes)} is no whole number from 1 to {most}")
+    check_workers(processes, site, "processes")
+    return processes
+
+
+def _python(wanted: str | None, executable: str, site: Site) -> str:
+    try:
+        return choose_python(wanted, executable, site.shared, site.worker_python)
+    except ClusterRefused as error:
+        if site.absent is None:
+            raise
+        told = f"there is no site file {site.absent} that names one"
+        raise ClusterRefused(f"{error.message}; {told}: tell {site.support}") from None
 
 
 def _demand_known(arguments: Mapping[str, Any]) -> None:

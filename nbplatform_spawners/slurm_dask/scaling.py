@@ -7,12 +7,14 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import dask.config
-from dask.utils import parse_bytes, parse_timedelta
+from dask.utils import parse_timedelta
 from distributed.core import Status
+from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.spec import SpecCluster
 from distributed.utils import NoOpAwaitable
 
@@ -20,7 +22,7 @@ from ..names import bounded
 from .errors import ClusterFailed, SlurmDaskError
 from .jobs import WorkerProcess
 from .ledger import Entry
-from .limits import check_workers
+from .limits import check_workers, checked_count, checked_memory
 from .runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -62,42 +64,40 @@ class ScalingCluster(SpecCluster):
         """Ask for a number of workers, or of jobs, or for so much memory or so many cores in all; returns at once.
 
         Raises:
-            ClusterRefused: the site allows less.
+            ClusterRefused: the site allows less, or it is no number.
             ClusterFailed: the cluster is closed.
         """
-        job = self.runtime.request.job
-        wanted = max(jobs, self._jobs_for(n or 0))
-        if memory is not None:
-            wanted = max(wanted, math.ceil(parse_bytes(memory) / job.memory))
-        if cores is not None:
-            wanted = max(wanted, math.ceil(cores / job.cores))
-        check_workers(wanted, self.runtime.site)
-        return self._scale_to(wanted)
+        asked = {"n": n, "jobs": jobs, "memory": memory, "cores": cores}
+        wanted = [self._jobs_for(name, value) for name, value in asked.items() if value is not None]
+        return self._scale_to(max(wanted, default=0))
 
     async def scale_up(self, n: int) -> None:  # type: ignore[override]
-        """Ask for more workers, at most as many as the site allows.  Called by Dask when a cluster adapts."""
-        limit = self.runtime.site.limits.workers
-        wanted = self._jobs_for(n) if limit is None else min(self._jobs_for(n), limit)
+        """Ask for more workers, at most as many as the site allows.  Called when a cluster adapts."""
+        processes, limit = self.runtime.request.job.processes, self.runtime.site.limits.workers
+        wanted = math.ceil((n if limit is None else min(n, limit // processes * processes)) / processes)
         if time.monotonic() - self._refused_at < _AFTER_REFUSAL:
             wanted = min(wanted, len(self.worker_spec))
         self._scale_to(wanted)
 
-    def adapt(self, *args: Any, minimum_jobs: int | None = None, maximum_jobs: int | None = None, **more: Any) -> Any:
-        """Let the load decide on the number of workers; as in dask-jobqueue, ``minimum_jobs`` counts jobs.
+    def adapt(self, *args: Any, **more: Any) -> Any:
+        """Let the load decide on the number of workers.
+
+        Args:
+            args: Dask's ``Adaptive``, or a class of the user's own.
+            more: ``minimum`` and ``maximum`` count workers; with ``_jobs``, ``_cores`` and ``_memory`` behind, as in
+                dask-jobqueue, jobs and what all workers have.  The rest is ``Adaptive``'s.
 
         Raises:
-            ClusterRefused: the site allows less.
+            ClusterRefused: the site allows less, or a bound is no number.
         """
         processes, limit = self.runtime.request.job.processes, self.runtime.site.limits.workers
-        if minimum_jobs is not None:
-            more["minimum"] = minimum_jobs * processes
-        if maximum_jobs is not None:
-            more["maximum"] = maximum_jobs * processes
-        for bound in ("minimum", "maximum"):
-            if more.get(bound) not in (None, math.inf):
-                check_workers(self._jobs_for(more[bound]), self.runtime.site)
-        if limit is not None and more.get("maximum") in (None, math.inf):
-            more["maximum"] = limit * processes
+        least = [self._jobs_for(name, value) for name, value in _taken(more, "minimum")]
+        most = [self._jobs_for(name, value, _at_most) for name, value in _taken(more, "maximum")]
+        most += [] if limit is None else [limit // processes]
+        more["minimum"] = max(least, default=0) * processes
+        more["maximum"] = min(most) * processes if most else math.inf
+        if not args:
+            more.setdefault("Adaptive", _Adaptive)
         return super().adapt(*args, **more)
 
     def new_worker_spec(self) -> dict[int, Any]:
@@ -105,8 +105,16 @@ class ScalingCluster(SpecCluster):
         number, self._next_name = self._next_name, self._next_name + 1
         return {number: self.new_spec}
 
-    def _jobs_for(self, workers: int) -> int:
-        return math.ceil(workers / self.runtime.request.job.processes)
+    def _jobs_for(self, name: str, value: Any, whole: Callable[[float], int] = math.ceil) -> int:
+        """Return how many jobs an argument asks for; its name tells whether it counts jobs, cores, bytes or workers."""
+        job = self.runtime.request.job
+        if name.endswith("memory"):
+            jobs = whole(checked_memory(name, value) / job.memory)
+        else:
+            of_one = 1 if name.endswith("jobs") else job.cores if name.endswith("cores") else job.processes
+            jobs = whole(checked_count(name, value) / of_one)
+        check_workers(jobs * job.processes, self.runtime.site, name)
+        return jobs
 
     def _scale_to(self, jobs: int) -> Any:
         if self.status in (Status.closing, Status.closed, Status.failed):
@@ -214,6 +222,27 @@ class ScalingCluster(SpecCluster):
     def _tell(self, sentence: str) -> None:
         """Tell the user what happened to a cluster that was up."""
         log.warning("dask cluster %s: %s", self.runtime.id, bounded(sentence, 1000)[1:-1])
+
+
+class _Adaptive(Adaptive):
+    """Dask's own, which asks for more by ``scale_up``: Slurm is not asked every second for what it refuses."""
+
+    cluster: Any
+
+    async def scale_up(self, n: int) -> None:  # type: ignore[override]
+        await self.cluster.scale_up(n)
+
+
+def _taken(more: dict[str, Any], bound: str) -> list[tuple[str, Any]]:
+    """Take the arguments for a bound out of all; return those that say one."""
+    names = (bound, *(f"{bound}_{what}" for what in ("jobs", "cores", "memory")))
+    taken = [(name, more.pop(name, None)) for name in names]
+    return [(name, value) for name, value in taken if value is not None and value != math.inf]
+
+
+def _at_most(jobs: float) -> int:
+    """Return whole jobs that stay within an upper bound; one where it is less than that."""
+    return max(math.floor(jobs), 1) if jobs else 0
 
 
 def _to_replace(entry: Entry) -> bool:

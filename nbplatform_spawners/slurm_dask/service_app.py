@@ -27,11 +27,13 @@ from .commands import CommandSlurm
 from .errors import SlurmDaskError
 from .reaper import Reaper, Tellers, Whose, table
 from .rest import RestSlurm
+from .service_bounds import Throttle
 from .service_key import Key, KeyTokens
 from .service_metrics import ServiceMetrics
 from .service_settings import SERVICE_URL, TOKEN, SlurmSettings
-from .service_tokens import MAX_BODY, Minter, Nothing, Throttle, TokenHandler
+from .service_tokens import MAX_BODY, Minter, Nothing, TokenHandler
 from .slurm import Slurm
+from .token_api import crosses_readably
 from .token_holder import Allowed
 
 NAME = "nbplatform-slurm"
@@ -72,7 +74,7 @@ class SlurmService(SlurmSettings):
     examples = """
     nbplatform-slurm --hub-id=jupyter-example-org --dry-run
     nbplatform-slurm --hub-id=jupyter-example-org --key-file=/etc/jupyterhub/slurm-jwt.key \\
-        --rest-url=http://slurm.example.org:6820 --reaper-account=jupyter-reaper
+        --rest-url=https://slurm.example.org:6820 --reaper-account=jupyter-reaper
     """
     metrics: ServiceMetrics
 
@@ -181,6 +183,8 @@ class SlurmService(SlurmSettings):
     def _slurm(self) -> Slurm:
         if not self.rest_url:
             return CommandSlurm(timeout=self.slurm_timeout, all_users=True)
+        if crosses_readably(self.rest_url):
+            self.log.warning("tokens for Slurm cross the network readably to %s: https:// is expected", self.rest_url)
         tokens = KeyTokens(Key(self.key_file, self.lifespan), self.reaper_account)
         return RestSlurm(self.rest_url, tokens, timeout=self.slurm_timeout, all_users=True)
 

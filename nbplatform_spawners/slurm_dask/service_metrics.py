@@ -19,6 +19,9 @@ class ServiceMetrics(ServedMetrics):
             f"{_OURS}tokens", "Requests for tokens, by what became of them", ["outcome"], registry=self.registry
         )
         self.jobs = Gauge(f"{_OURS}jobs", "Jobs of this hub's servers that have not ended", registry=None)
+        self.unknown = Gauge(
+            f"{_OURS}unknown_users", "Users of whom the hub says nothing usable: their jobs stay", registry=None
+        )
         self.ended = Counter(
             f"{_OURS}ended_jobs", "Jobs without a server that were told to end", registry=self.registry
         )

@@ -10,7 +10,7 @@ from traitlets import Bool, Int, List, Unicode, default
 
 from ..checked_settings import CheckedApplication, WrongSettings
 from ..identity import MAX_ID
-from ..names import is_safe
+from ..names import bounded, is_safe
 from ..server_env import HUB_ID_ENV
 from .jwt_key import MAX_LIFESPAN
 from .token_api import check_url
@@ -90,7 +90,7 @@ class SlurmSettings(CheckedApplication):
     rest_url = Unicode(
         help="""Address of slurmrestd, by which the service ends jobs; it needs ``key_file`` and ``reaper_account``.
         Default: empty, it uses Slurm's commands, as the hub's user.
-        Example: ``c.SlurmService.rest_url = "http://slurm.example.org:6820"``.
+        Example: ``c.SlurmService.rest_url = "https://slurm.example.org:6820"``.
 
         .. versionadded:: 0.1
         """,
@@ -98,6 +98,7 @@ class SlurmSettings(CheckedApplication):
 
     reaper_account = Unicode(
         help="""Account in whose name jobs are ended over ``rest_url``: an operator of Slurm's, of no other use.
+        Not root, and no number, which Slurm takes for a uid.
         Default: empty.  Example: ``c.SlurmService.reaper_account = "jupyter-reaper"``.
 
         .. versionadded:: 0.1
@@ -230,8 +231,12 @@ class SlurmSettings(CheckedApplication):
             raise WrongSettings(f"rest_url: {error}") from None
         if not self.key_file:
             raise WrongSettings("rest_url needs key_file: tokens for Slurm are made with it")
-        if not is_safe(self.reaper_account) or self.reaper_account == "root":
-            raise WrongSettings("rest_url needs reaper_account: the account, not root, in whose name jobs are ended")
+        name = self.reaper_account
+        if not is_safe(name) or name.isdecimal() or name.casefold() == "root":
+            raise WrongSettings(
+                "rest_url needs reaper_account: the name, not root and no number, of the account in whose name jobs "
+                f"are ended, got {bounded(name)}"
+            )
 
     def _check_place(self) -> None:
         """Check that there is something to do, and a place for it."""

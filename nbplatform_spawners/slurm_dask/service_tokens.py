@@ -1,13 +1,10 @@
-"""Where a notebook server gets its token for Slurm: asked with the server's own token for the hub, and nothing else."""
+"""Where a notebook server gets its token for Slurm: asked with its token for the hub, which opens this one server."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import math
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,39 +15,19 @@ from ..event_file import Logger
 from ..hub_api import HubApi, HubError
 from ..names import bounded
 from .jwt_key import KeyProblem
+from .service_bounds import Line, Throttle, TooMany
 from .service_key import Key
 from .service_metrics import ServiceMetrics
 from .token_api import SlurmToken
 from .token_holder import Allowed, TokenRefused, read_holder, slurm_name
 
 MAX_BODY = 1024
-MAX_WAITING = 100
-"""Requests that may wait while others ask the hub."""
-_AT_ONCE = 10
-_PER_TOKEN = 20
-_PERIOD = 60.0
-"""Requests with one token in so many seconds; a server needs one in some minutes."""
-_REMEMBERED = 10_000
-_UNKNOWN_FOR = 5.0
-"""Seconds for which a token that the hub does not know is refused without asking it again."""
 _SHOWN = re.compile(r"(?:token|bearer) ([\x21-\x7e]{1,1024})", re.IGNORECASE)
 _REFUSED = (401, 403)
 
 
 class NotNow(Exception):
     """No token can be made now; one sentence."""
-
-
-class TooMany(Exception):
-    """Too many were asked for; after how many seconds to ask again.
-
-    Args:
-        seconds: whole ones.
-    """
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many requests: ask again in {seconds} seconds")
-        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -61,49 +38,11 @@ class Minted:
     token: SlurmToken
 
 
-class Throttle:
-    """Bounds how often one token may ask; remembers the latest ones alone, by their hashes.
-
-    Args:
-        clock: seconds that only go forward.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._begun: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        self._unknown: OrderedDict[bytes, float] = OrderedDict()
-
-    def count(self, key: bytes) -> None:
-        """Count a request.
-
-        Raises:
-            TooMany: there were enough of them.
-        """
-        now = self._clock()
-        begun, count = self._begun.pop(key, (now, 0))
-        if now - begun >= _PERIOD:
-            begun, count = now, 0
-        self._begun[key] = (begun, count + 1)
-        if len(self._begun) > _REMEMBERED:
-            self._begun.popitem(last=False)
-        if count >= _PER_TOKEN:
-            raise TooMany(max(1, math.ceil(begun + _PERIOD - now)))
-
-    def note_unknown(self, key: bytes) -> None:
-        """Remember for some seconds that the hub does not know a token."""
-        self._unknown[key] = self._clock() + _UNKNOWN_FOR
-        if len(self._unknown) > _REMEMBERED:
-            self._unknown.popitem(last=False)
-
-    def is_unknown(self, key: bytes) -> bool:
-        """Tell whether the hub said just now that it does not know a token."""
-        return self._unknown.get(key, 0.0) > self._clock()
-
-
 class Minter:
     """Makes a token for the user whose server asks, and for nobody else.
 
-    The hub is asked each time: who has the token, and whether that server runs.
+    The hub is asked each time: who has the token, and whether that server runs.  Tokens that were good before wait in a
+    line of their own, so that a flood of made-up ones holds up none of them.
 
     Args:
         hub: with the service's token.
@@ -118,8 +57,7 @@ class Minter:
     ) -> None:
         self._hub, self._as_owner, self._allowed, self._key = hub, as_owner, allowed, key
         self._throttle = throttle
-        self._turn = asyncio.Semaphore(_AT_ONCE)
-        self._here = 0
+        self._strangers, self._familiar = Line(), Line()
 
     async def mint(self, shown: str) -> Minted:
         """Return a token for the user of the server that shows its token.
@@ -134,16 +72,14 @@ class Minter:
         self._throttle.count(digest)
         if self._throttle.is_unknown(digest):
             raise TokenRefused("the hub does not know this token")
-        if self._here >= MAX_WAITING:
-            raise TooMany(1)
-        self._here += 1
+        line = self._familiar if self._throttle.was_good(digest) else self._strangers
         try:
-            async with self._turn:
-                return await self._mint(shown, digest)
+            async with line.turn():
+                made = await self._mint(shown, digest)
         except HubError as error:
             raise NotNow(f"nobody can say whose token this is: {error}") from None
-        finally:
-            self._here -= 1
+        self._throttle.note_good(digest)
+        return made
 
     async def _mint(self, shown: str, digest: bytes) -> Minted:
         holder = read_holder(await self._owner(shown, digest), self._allowed.service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
 from typing import cast
 
@@ -160,10 +161,10 @@ def _parse_url(text: str) -> str:
 
 
 def _network(text: str) -> str:
-    try:
-        return str(ip_network(text))
-    except ValueError:
-        raise ValueError("a network is an address and the length of its prefix, such as 10.1.0.0/16") from None
+    if "/" in text:  # an address alone would be a network of one node
+        with suppress(ValueError):
+            return str(ip_network(text))
+    raise ValueError("a network is an address and the length of its prefix, such as 10.1.0.0/16")
 
 
 def _at_least_one(text: str) -> int:

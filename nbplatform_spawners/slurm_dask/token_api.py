@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -68,7 +69,7 @@ class TokenSource:
     A token is kept in memory alone, until 30 seconds before its end.
 
     Args:
-        url: where tokens are given, such as ``http://hub:8000/services/nbplatform-slurm/token``.
+        url: where tokens are given, such as ``https://jupyter.example.org/services/nbplatform-slurm/token``.
         hub_token: the server's own token for the hub.
         timeout: seconds for one answer.
         ssl_options: of an ``https`` address; None for the machine's own authorities.
@@ -197,3 +198,16 @@ def check_url(url: str, whose: str) -> None:
         usable = False
     if not usable or "@" in parts.netloc or parts.query or parts.fragment or not (url.isascii() and url.isprintable()):
         raise ValueError(f"the address {whose} must be http:// or https:// with a host, and nothing but a path")
+
+
+def crosses_readably(url: str) -> bool:
+    """Tell whether what is sent to an address crosses a network as it is: without TLS, and to another machine.
+
+    Args:
+        url: one that :func:`check_url` lets pass.
+    """
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "http" and not ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname != "localhost"

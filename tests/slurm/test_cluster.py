@@ -125,14 +125,16 @@ with SlurmCluster(n_workers=0, **SMALL) as cluster, cluster.get_client() as clie
 
 
 def test_several_processes_in_one_job_count_as_so_many_workers(slurm: Slurm) -> None:
-    """With ``processes=2`` four workers are two jobs, as in dask-jobqueue."""
-    workers, jobs, left = run_kernel(
+    """With ``processes=2`` four workers are two jobs, as in dask-jobqueue; the site's limit counts workers."""
+    workers, jobs, refused, left = run_kernel(
         slurm,
         """
 with SlurmCluster(n_workers=4, cores=2, memory="900 MiB", processes=2) as cluster, cluster.get_client() as client:
     client.wait_for_workers(4, timeout=90)
     tell(sorted(worker["name"] for worker in cluster.scheduler_info["workers"].values()))
     tell(len(cluster.workers))
+    try: cluster.scale(jobs=21)
+    except SlurmDaskError as error: tell(str(error))
     cluster.scale(2)
     until(lambda: len(cluster.scheduler_info["workers"]) == 2)
     tell(sorted(worker["name"] for worker in cluster.scheduler_info["workers"].values()))
@@ -140,6 +142,7 @@ with SlurmCluster(n_workers=4, cores=2, memory="900 MiB", processes=2) as cluste
     )
     assert workers == ["0-0", "0-1", "1-0", "1-1"]
     assert jobs == 2
+    assert "you asked for 42 workers, and this site allows 40 workers: ask for less with jobs=" in refused
     assert left == ["0-0", "0-1"]
     slurm.wait_for_jobs(0, "alice")
 

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nbplatform_spawners.slurm_dask.rest import RestSlurm
 from nbplatform_spawners.slurm_dask.service_key import Key, KeyTokens
 from nbplatform_spawners.slurm_dask.slurm import Slurm as Door
 from nbplatform_spawners.slurm_dask.tag import Tag
+from nbplatform_spawners.slurm_dask.token_api import SlurmToken
 from tests.components.slurm import Slurm
 from tests.culler.hub_double import TOKEN, FakeServer, HubDouble
 
@@ -277,6 +279,31 @@ async def test_a_slurm_that_does_not_answer_is_said_once_and_asked_again(
             while not await one.make_pass():  # noqa: ASYNC110 - Slurm tells nobody
                 await asyncio.sleep(0.5)
     await ended(slurm, [job])
+
+
+class Numbered(KeyTokens):
+    """Tokens in a number's name, as the key's owner could make them and the service does not."""
+
+    def __init__(self, slurm: Slurm, number: str) -> None:
+        self._made = SlurmToken(number, slurm.mint(number), datetime.now(UTC) + timedelta(minutes=10))
+
+    async def token(self) -> SlurmToken:
+        """Return it."""
+        return self._made
+
+
+@pytest.mark.parametrize("number", ["0", "62002"])
+async def test_no_token_is_made_for_a_number(slurm: Slurm, number: str) -> None:
+    """Slurm takes it for a uid: root's, who ends anybody's job, or bob's, who ends his own."""
+    bobs = submit(slurm, "bob", tag("bob"))
+    with pytest.raises(ValueError, match="no token is made for a user called"):
+        await KeyTokens(Key(str(slurm.jwt_key), 600), number).token()
+    door = RestSlurm(slurm.rest_url, Numbered(slurm, number), timeout=5, all_users=True)
+    try:
+        await door.cancel([bobs])
+    finally:
+        await door.close()
+    await ended(slurm, [bobs])
 
 
 async def test_an_account_that_may_not_end_others_jobs_says_so(

@@ -158,11 +158,14 @@ def test_a_request_puts_argument_before_configuration_before_group_before_site()
     [
         ({"job_extra_directive": []}, "did you mean job_extra_directives="),
         ({"security": True}, "certificate of its own"),
-        ({"processes": 3, "cores": 2}, "processes='3'"),
+        ({"processes": 3, "cores": 2}, "processes='3' is no whole number from 1 to the 2 cores of a job"),
+        ({"processes": 2, "cores": 1}, "from 1 to the 1 core of a job"),
+        ({"processes": 0}, "processes='0'"),
+        ({"processes": 10**5000}, "processes=a number of thousands of digits"),
         ({"worker_extra_args": "--a"}, "list of texts"),
         ({"job_script_prologue": ["a\nb"]}, "one line each"),
     ],
-    ids=["misspelt", "ours", "too many processes", "no list", "two lines"],
+    ids=["misspelt", "ours", "too many processes", "two on one core", "no process", "digits", "no list", "two lines"],
 )
 def test_an_argument_that_cannot_be_is_named(arguments: dict[str, Any], words: str) -> None:
     """Bad input is one sentence, before anything is made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,8 @@ from nbplatform_spawners.slurm_dask.models import JobState
 from nbplatform_spawners.slurm_dask.orphans import Orphan, ServerState
 from nbplatform_spawners.slurm_dask.reaper import table
 from nbplatform_spawners.slurm_dask.service_app import SlurmService
+from nbplatform_spawners.slurm_dask.service_bounds import Throttle, TooMany
 from nbplatform_spawners.slurm_dask.service_key import Key, KeyTokens
-from nbplatform_spawners.slurm_dask.service_tokens import Throttle, TooMany
 from nbplatform_spawners.slurm_dask.tag import Tag
 from nbplatform_spawners.slurm_dask.token_holder import (
     Allowed,
@@ -204,7 +205,12 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "root's uid": (["--min-uid=0"], {}, "min_uid must be at least 1"),
     "rest without a key": (["--key-file=", "--rest-url=http://s:6820"], {}, "rest_url needs key_file"),
     "rest without an account": (["--rest-url=http://s:6820"], {}, "rest_url needs reaper_account"),
-    "rest as root": (["--rest-url=http://s:6820", "--reaper-account=root"], {}, "not root"),
+    "rest as root": (["--rest-url=http://s:6820", "--reaper-account=root"], {}, "not root .* got 'root'"),
+    "rest as Root": (["--rest-url=http://s:6820", "--reaper-account=Root"], {}, "not root .* got 'Root'"),
+    "rest as uid 0": (["--rest-url=http://s:6820", "--reaper-account=0"], {}, "no number.* got '0'"),
+    "rest as a uid": (["--rest-url=http://s:6820", "--reaper-account=62001"], {}, "no number.* got '62001'"),
+    "rest as a path": (["--rest-url=http://s:6820", "--reaper-account=../r"], {}, "rest_url needs reaper_account"),
+    "rest as two words": (["--rest-url=http://s:6820", "--reaper-account=a b"], {}, "rest_url needs reaper_account"),
     "rest with a password": (["--rest-url=http://u:p@s:6820", "--reaper-account=r"], {}, "rest_url: "),
     "no place": ([], {"JUPYTERHUB_SERVICE_URL": ""}, "needs a url with a port"),
     "nothing to do": (["--key-file=", "--reap-every=0"], {}, "there is nothing to do"),
@@ -233,6 +239,30 @@ def test_settings_that_do_not_fit_together_are_told(
         monkeypatch.setenv(name, value)
     good.parse_command_line(["--hub-id=jupyter-example-org", "--key-file=/etc/key"])
     good.check()
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://slurm.example.org:6820", True),
+        ("http://10.1.2.3:6820", True),
+        ("http://[2001:db8::1]:6820", True),
+        ("http://localhost.example.org:6820", True),
+        ("https://slurm.example.org:6820", False),
+        ("http://127.0.0.1:6820", False),
+        ("http://[::1]:6820", False),
+        ("http://LOCALHOST:6820", False),
+    ],
+)
+async def test_tokens_that_cross_a_network_readably_are_warned_of(
+    url: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once at the start, with the address; not for this machine's own, and not over TLS."""
+    app = SlurmService(log=logging.getLogger("tests.slurm_service"))
+    app.key_file, app.reaper_account, app.rest_url = "/etc/key", "reaper", url
+    await app._slurm().close()
+    told = f"tokens for Slurm cross the network readably to {url}: https:// is expected"
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == ([told] if warned else [])
 
 
 def test_an_unknown_option_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,8 @@ def test_what_is_not_written_is_the_default() -> None:
         ("slurm: {way: rest, rest_url: 'https://u:p@s'}", "https://HOST:PORT/PATH is expected"),
         ("slurm: {way: rest, rest_url: 'https://s?token=x'}", "https://HOST:PORT/PATH is expected"),
         ("slurm: {network: 10.1.2.3/16}", "1: slurm: network: '10.1.2.3/16': a network is an address"),
+        ("slurm: {network: 10.1.2.3}", "1: slurm: network: '10.1.2.3': a network is an address and the length"),
+        ("slurm: {network: '::1'}", "a network is an address and the length"),
         ("slurm: {network: eth0}", "a network is an address"),
         ("slurm: {timeout: 0s}", "a duration from 1s to 60s is expected"),
         ("slurm: {jwt_key: x}", "1: slurm: unknown key 'jwt_key'"),
